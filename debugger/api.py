@@ -1,0 +1,201 @@
+"""The protocol that each debugger backend implements.
+
+Nothing in this file knows a particular debugger. Objects returned by a backend
+are plain values; a backend never hands out its debugger's own objects.
+All addresses and sizes are bytes, thread ids are kernel tids (of the debugger's
+pid namespace).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class Inferior:
+    """The process under the debugger."""
+
+    pid: int
+    bits: int
+    """Word size of its architecture: 64 or 32."""
+    machine: str
+    """The architecture's name as uname(2) has it: ``x86_64``, ``aarch64``."""
+
+
+@dataclass(frozen=True)
+class Thread:
+    """One thread of the inferior."""
+
+    number: int
+    """The debugger's own number for it."""
+    tid: int
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a program counter is, as far as symbols tell."""
+
+    pc: int
+    function: str | None = None
+    offset: int = 0
+    """Bytes from the start of ``function``."""
+    file: str | None = None
+    line: int | None = None
+
+    def symbol(self) -> str | None:
+        """Return ``function+offset``, ``function`` at offset 0, or None without symbols."""
+        if self.function is None:
+            return None
+        return f"{self.function}+{self.offset}" if self.offset else self.function
+
+
+@dataclass(frozen=True)
+class Value:
+    """What an expression evaluated to."""
+
+    address: int | None
+    """Address of the object, None where it has none (a register, a constant)."""
+    size: int
+    """``sizeof`` the object's type, in bytes."""
+    type_name: str
+    number: int | None
+    """The value as an integer, for pointers and integers, else None."""
+    is_pointer: bool = False
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why the inferior stopped, as the debugger reports it."""
+
+    reason: str
+    """``signal``, ``breakpoint``, ``exited``, ``step`` or ``other``."""
+    signal: str | None = None
+    """The signal's name (``SIGSTOP``) where ``reason`` is ``signal``."""
+    thread: Thread | None = None
+    breakpoints: Sequence[int] = field(default_factory=tuple)
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True)
+class CommandSpec:
+    """What a backend needs to register one command with its debugger."""
+
+    name: str
+    help: str
+    invoke: Callable[[str], None]
+    """Runs the command on the raw argument string. Raises PagezapError on failure;
+    the backend turns that into the debugger's own failure."""
+    complete: Callable[[str, str], Sequence[str]]
+    """``(text, word)`` to the completions of ``word``, as gdb's Command.complete has it."""
+
+
+class Debugger(Protocol):
+    """A debugger with an inferior, as pagezap needs it."""
+
+    name: str
+    """``gdb`` or ``lldb``."""
+
+    # -- the inferior ------------------------------------------------------------
+    def inferior(self) -> Inferior:
+        """Return the live, local inferior. Raises NoInferiorError with the cause:
+        none, only a core file, on another machine."""
+
+    def threads(self) -> Sequence[Thread]:
+        """Return the inferior's threads, in the debugger's order."""
+
+    def selected_thread(self) -> Thread:
+        """Return the thread that is selected. Raises NoInferiorError."""
+
+    def select_thread(self, thread: Thread) -> None:
+        """Select a thread."""
+
+    # -- memory, registers -------------------------------------------------------
+    def read_memory(self, address: int, length: int) -> bytes:
+        """Read from the stopped inferior. Raises RangeError where it cannot be read."""
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        """Write into the stopped inferior. Raises RangeError where it cannot be written."""
+
+    def read_registers(self, names: Sequence[str]) -> dict[str, int]:
+        """Return the named registers of the selected thread's innermost frame, unsigned."""
+
+    def write_registers(self, values: Mapping[str, int]) -> None:
+        """Set registers of the selected thread's innermost frame, in the order given."""
+
+    def step_instruction(self) -> None:
+        """Run one instruction of the selected thread, all others held, printing nothing."""
+
+    def discard_signal(self) -> None:
+        """Forget the signal that stopped the selected thread: it is not delivered."""
+
+    def resume_silently(self) -> Stop:
+        """Continue all threads and return at the next stop, whose print is the debugger's own."""
+
+    # -- expressions, symbols ------------------------------------------------------
+    def evaluate(self, expression: str) -> Value:
+        """Evaluate in the selected frame's language. Raises UsageError with the
+        debugger's own words on a bad expression."""
+
+    def locate(self, pc: int) -> Location:
+        """Resolve a program counter to function, file and line."""
+
+    def name_address(self, address: int) -> str | None:
+        """Return the name of the data object at ``address`` (``table[513].next``,
+        ``table+16``) or None."""
+
+    def frame_line(self) -> str:
+        """Return the selected thread's innermost frame in the debugger's one-line form,
+        without number: ``insert (t=0x…, key=77) at table.c:41``."""
+
+    def print_frame(self) -> None:
+        """Show the selected frame as the debugger does at a stop."""
+
+    # -- the user --------------------------------------------------------------
+    def write(self, text: str) -> None:
+        """Print ``text`` on the debugger's console."""
+
+    def confirm(self, question: str) -> bool:
+        """Ask the user where the debugger asks (interactive, confirm on); else True."""
+
+    def interactive(self) -> bool:
+        """Return whether a person is at the prompt."""
+
+    def set_convenience(self, name: str, value: int) -> None:
+        """Set a convenience variable where the debugger has them."""
+
+    def complete_symbol(self, word: str) -> Sequence[str]:
+        """Return symbols that begin with ``word``, a hundred at most."""
+
+    # -- life cycle ----------------------------------------------------------------
+    def add_command(self, spec: CommandSpec) -> None:
+        """Register a command."""
+
+    def set_listener(self, listener: Listener) -> None:
+        """Name the one object that is told of stops, resumes and ends."""
+
+    def arm_stop_signal(self) -> None:
+        """Prepare the debugger for the helper's SIGSTOP: quiet stop, never passed on."""
+
+    def disarm_stop_signal(self) -> None:
+        """Undo ``arm_stop_signal``."""
+
+
+class Listener(Protocol):
+    """What hears of the inferior's state from a backend."""
+
+    def stopped(self, stop: Stop) -> None:
+        """Hear that every thread has stopped; step_instruction() and resume_silently()
+        may be called from here and do not come back to this method."""
+
+    def resuming(self) -> None:
+        """Hear that the inferior is about to run; every thread is still stopped."""
+
+    def exited(self, pid: int) -> None:
+        """Hear that the inferior ended (exit, signal, kill) or was exchanged by exec."""
+
+    def releasing(self) -> None:
+        """Hear that the debugger is about to let the inferior go (detach, quit)."""
