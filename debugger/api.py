@@ -126,11 +126,19 @@ class Debugger(Protocol):
     def write_registers(self, values: Mapping[str, int]) -> None:
         """Set registers of the selected thread's innermost frame, in the order given."""
 
-    def step_instruction(self) -> None:
-        """Run one instruction of the selected thread, all others held, printing nothing."""
+    def step_instruction(self) -> Stop:
+        """Run one instruction of the selected thread, all others held, printing nothing.
+
+        Return why it stopped: ``step`` where the instruction ran; ``signal`` where a
+        signal came first, which is then the thread's and not lost.
+        """
 
     def discard_signal(self) -> None:
         """Forget the signal that stopped the selected thread: it is not delivered."""
+
+    def signal_is_foreign(self) -> bool:
+        """Return whether the selected thread's stop signal was sent by a third process:
+        neither the debugger itself, nor a pagezap helper (si_code SI_QUEUE), nor unknown."""
 
     def resume_silently(self) -> Stop:
         """Continue all threads and return at the next stop, whose print is the debugger's own."""

@@ -1,0 +1,257 @@
+"""What to do when a thread stands at a watched page.
+
+The helper stops a thread with SIGSTOP *before* its access (user mode), or after a
+system call that wrote (kernel mode). Here the access is let through alone, with
+every other thread held; the bytes before and after are compared, and it is decided
+whether the user hears of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pagezap.debugger.errors import PagezapError, RangeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pagezap.commands.session.watches import Watch, WatchTable
+    from pagezap.debugger.api import Debugger, Location, Stop, Thread
+    from pagezap.debugger.arch import Arch
+    from pagezap.native.control import Client, RawHit
+
+PAGE = 4096
+GUESS_WINDOW = 64
+"""Bytes compared where the instruction does not tell how wide its write is: the
+widest store of x86-64."""
+
+
+@dataclass
+class Hit:
+    """One access to watched memory, as it is shown."""
+
+    watch: int
+    address: int
+    access: str
+    thread: Thread
+    pc: int
+    """The instruction that made the access, or the one after the system call."""
+    location: Location
+    old: bytes
+    new: bytes
+    syscall: str | None
+    time_us: int
+    text: str
+    """The watched range as the user wrote it."""
+    also: Sequence[int] = field(default_factory=tuple)
+    """Other watches that the same access hit."""
+
+
+@dataclass(frozen=True)
+class Write:
+    """What a write did: where it began and the bytes there before and after."""
+
+    address: int
+    old: bytes
+    new: bytes
+
+
+class HitLog:
+    """The hits that stopped the inferior; ``last`` is the one it stands at."""
+
+    def __init__(self) -> None:
+        """Start with no hit."""
+        self.last: Hit | None = None
+        self.count = 0
+
+    def note(self, hit: Hit) -> None:
+        """Remember a hit as the one the inferior stands at."""
+        self.last = hit
+        self.count += 1
+
+    def forget(self) -> None:
+        """Forget the last hit: the inferior has moved on."""
+        self.last = None
+
+
+def changed_extent(old: bytes, new: bytes) -> tuple[int, int] | None:
+    """Return (offset, length) of the smallest run holding every changed byte."""
+    if old == new:
+        return None
+    length = min(len(old), len(new))
+    first = next((i for i in range(length) if old[i] != new[i]), length)
+    last = next((i for i in range(length - 1, -1, -1) if old[i] != new[i]), first)
+    return first, last - first + 1
+
+
+class HitHandler:
+    """Carries a thread over the access it stands at and judges it."""
+
+    def __init__(
+        self, debugger: Debugger, arch: Arch, client: Client, watches: WatchTable, log: HitLog
+    ) -> None:
+        """Serve the hits of one session."""
+        self._debugger = debugger
+        self._arch = arch
+        self._client = client
+        self._watches = watches
+        self._log = log
+
+    def handle(self, stop: Stop) -> Stop:
+        """Carry on from ``stop`` until there is one the user should see; return that.
+
+        Accesses that no watch reports are let through and the inferior goes on.
+        """
+        self._log.forget()
+        while stop.reason == "signal" and stop.signal == "SIGSTOP" and stop.thread is not None:
+            raw = self._client.hit_take(stop.thread.tid)
+            if raw is None:
+                if self._debugger.signal_is_foreign():
+                    return stop
+                self._debugger.discard_signal()
+            else:
+                self._debugger.discard_signal()
+                hit = self._judge(stop.thread, raw)
+                if hit is not None:
+                    self._log.note(hit)
+                    return stop
+            if self._interrupted is not None:
+                stop, self._interrupted = self._interrupted, None
+                return stop
+            stop = self._debugger.resume_silently()
+        return stop
+
+    _interrupted: Stop | None = None
+    """Set where the step over an access ended for another reason (a signal came first)."""
+
+    def _judge(self, thread: Thread, raw: RawHit) -> Hit | None:
+        location = self._debugger.locate(raw.pc)
+        if raw.kernel:
+            writes = [self._kernel_write(raw)]
+            pc = raw.pc
+        else:
+            pc = self._debugger.read_registers([self._arch.pc])[self._arch.pc]
+            writes = self._step_over(thread, raw, pc)
+            if not writes:
+                return None
+        for write in writes:
+            hit = self._match(thread, raw, write, pc, location)
+            if hit is not None:
+                return hit
+        return None
+
+    def _kernel_write(self, raw: RawHit) -> Write:
+        """Compare the bytes kept from before the system call with what is there now."""
+        new = self._read(raw.address, len(raw.old))
+        extent = changed_extent(raw.old, new)
+        # The call begins to write at the fault's address; what it left equal at the end
+        # cannot be told from what it did not reach.
+        length = min(extent[0] + extent[1], GUESS_WINDOW) if extent else min(8, len(new))
+        return Write(raw.address, raw.old[:length], new[:length])
+
+    def _step_over(self, thread: Thread, raw: RawHit, pc: int) -> list[Write]:
+        """Let the one instruction through, all other threads held. Empty if it did not run."""
+        width = self._arch.store_width(self._read(pc, self._arch.longest_instruction))
+        # Where the access began on the page before, the fault's address is the page's start.
+        clipped = raw.address % PAGE == 0
+        window = width if width is not None else GUESS_WINDOW
+        before = self._read(raw.address, window)
+        self._client.step_begin(thread.tid, raw.address)
+        try:
+            step = self._debugger.step_instruction()
+        finally:
+            further = self._client.step_end()
+        if step.reason != "step":
+            now = self._debugger.read_registers([self._arch.pc])[self._arch.pc]
+            self._interrupted = step
+            if now == pc:
+                return []
+        writes = []
+        for address in [raw.address, *further]:
+            old = before if address == raw.address else b""
+            new = self._read(address, window)
+            if address == raw.address and (width is None or clipped):
+                extent = changed_extent(old, new)
+                length = extent[0] + extent[1] if extent else min(window, 8 if width is None else 1)
+            else:
+                length = window
+            if address != raw.address and width is not None:
+                # The tail of an access that crosses into this page.
+                length = max(1, raw.address + width - address)
+            writes.append(Write(address, old[:length], new[:length]))
+        return writes
+
+    def _match(
+        self, thread: Thread, raw: RawHit, write: Write, pc: int, location: Location
+    ) -> Hit | None:
+        """Count the watches that the write touches and return the hit to report, if any."""
+        touched = [
+            watch
+            for watch in self._watches.stopping()
+            if watch.overlaps(write.address, max(1, len(write.new)))
+            and (watch.thread is None or watch.thread == thread.number)
+        ]
+        if not touched:
+            return None
+        reported = [watch for watch in touched if self._counts(watch, write)]
+        first = (reported or touched)[0]
+        self._client.trace_add(
+            watch=first.id,
+            address=write.address,
+            pc=pc,
+            tid=thread.tid,
+            syscall=raw.syscall,
+            write=True,
+            stopped=bool(reported),
+            time_us=raw.time_us,
+        )
+        if not reported:
+            return None
+        for watch in reported:
+            if watch.temporary:
+                self._watches.delete(watch.id)
+        return Hit(
+            watch=first.id,
+            address=write.address,
+            access="write",
+            thread=thread,
+            pc=pc,
+            location=location,
+            old=write.old,
+            new=write.new,
+            syscall=self._arch.syscall_name(raw.syscall) if raw.syscall >= 0 else None,
+            time_us=raw.time_us,
+            text=first.text,
+            also=tuple(watch.id for watch in reported[1:]),
+        )
+
+    def _counts(self, watch: Watch, write: Write) -> bool:
+        """Apply condition and ignore count, in gdb's order; True where it is reported."""
+        self._debugger.set_convenience("_uffd_watch", watch.id)
+        self._debugger.set_convenience("_uffd_addr", write.address)
+        if watch.condition is not None:
+            try:
+                if not self._debugger.evaluate(watch.condition).number:
+                    return False
+            except PagezapError as error:
+                # As gdb does for its own: an unevaluable condition stops, and says so.
+                self._debugger.write(
+                    f"Error in testing condition for uffd watchpoint {watch.id}:\n"
+                    f"{error.message}\n"
+                )
+        watch.hits += 1
+        if watch.ignore > 0:
+            watch.ignore -= 1
+            return False
+        return True
+
+    def _read(self, address: int, length: int) -> bytes:
+        """Read up to ``length`` bytes; fewer where the mapping ends."""
+        try:
+            return self._debugger.read_memory(address, length)
+        except RangeError:
+            inside = PAGE - address % PAGE
+            if inside < length:
+                return self._debugger.read_memory(address, inside)
+            raise

@@ -1,0 +1,140 @@
+"""The watches of one session: their numbers, filters and counters.
+
+The helper only knows ranges; what a hit must satisfy to stop the inferior
+(thread, condition, ignore count) is decided here, in the debugger.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pagezap.debugger.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pagezap.native.control import Client
+
+
+class Watch:
+    """One watched range. Addresses and lengths are bytes."""
+
+    def __init__(  # noqa: PLR0913 - a watch is the sum of what the user gave
+        self,
+        number: int,
+        *,
+        start: int,
+        length: int,
+        kind: str,
+        mode: str,
+        text: str,
+        condition: str | None,
+        thread: int | None,
+        ignore: int,
+        temporary: bool,
+    ) -> None:
+        """Describe watch ``number``; nothing is armed yet."""
+        self.id = number
+        self.start = start
+        self.length = length
+        self.kind = kind
+        """``write``; ``read`` and ``access`` where the kernel has them."""
+        self.mode = mode
+        """``stop`` or ``trace``."""
+        self.text = text
+        """The range as the user wrote it."""
+        self.condition = condition
+        self.thread = thread
+        """The debugger's number of the only thread that counts, or None."""
+        self.ignore = ignore
+        """Hits that are still to be passed over."""
+        self.temporary = temporary
+        self.hits = 0
+        self.enabled = True
+        self.pages = 0
+        """Pages that the watch protects."""
+
+    @property
+    def end(self) -> int:
+        """The first address after the range."""
+        return self.start + self.length
+
+    def overlaps(self, address: int, length: int) -> bool:
+        """Return whether ``length`` bytes at ``address`` touch the watched bytes."""
+        return address < self.end and self.start < address + length
+
+
+class WatchTable:
+    """The watches of one session, by number, armed in its helper."""
+
+    def __init__(self, client: Client) -> None:
+        """Start with no watches."""
+        self._client = client
+        self._watches: dict[int, Watch] = {}
+        self._next = 1
+
+    def create(  # noqa: PLR0913 - as Watch
+        self,
+        *,
+        start: int,
+        length: int,
+        kind: str,
+        mode: str,
+        text: str,
+        condition: str | None = None,
+        thread: int | None = None,
+        ignore: int = 0,
+        temporary: bool = False,
+    ) -> Watch:
+        """Arm a new watch and return it. Nothing is kept of one that the helper refuses."""
+        watch = Watch(
+            self._next,
+            start=start,
+            length=length,
+            kind=kind,
+            mode=mode,
+            text=text,
+            condition=condition,
+            thread=thread,
+            ignore=ignore,
+            temporary=temporary,
+        )
+        watch.pages = self._client.watch_add(watch.id, start, length, trace=mode == "trace")
+        self._next += 1
+        self._watches[watch.id] = watch
+        return watch
+
+    def get(self, number: int) -> Watch:
+        """Return a watch by number. Raises UsageError where there is none."""
+        try:
+            return self._watches[number]
+        except KeyError:
+            raise UsageError(
+                f"No uffd watchpoint number {number}",
+                hint="uffd-list shows them",
+                kind="no-such-watch",
+            ) from None
+
+    def delete(self, number: int) -> None:
+        """Disarm and forget a watch."""
+        watch = self.get(number)
+        self._client.watch_delete(watch.id)
+        del self._watches[watch.id]
+
+    def enable(self, number: int, enabled: bool) -> None:  # noqa: FBT001 - the state itself
+        """Arm or disarm a watch that stays in the table."""
+        watch = self.get(number)
+        self._client.watch_enable(watch.id, enabled)
+        watch.enabled = enabled
+
+    def all(self) -> list[Watch]:
+        """Return every watch, by number."""
+        return [self._watches[number] for number in sorted(self._watches)]
+
+    def stopping(self) -> Iterator[Watch]:
+        """Yield the enabled watches that stop the inferior."""
+        return (w for w in self.all() if w.enabled and w.mode == "stop")
+
+    def any_stopping(self) -> bool:
+        """Return whether any watch, enabled or not, is one that stops."""
+        return any(w.mode == "stop" for w in self._watches.values())
