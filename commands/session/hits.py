@@ -97,6 +97,8 @@ class HitHandler:
         self._client = client
         self._watches = watches
         self._log = log
+        self._interrupted: Stop | None = None
+        """Set where the step over an access ended for another reason."""
 
     def handle(self, stop: Stop) -> Stop:
         """Carry on from ``stop`` until there is one the user should see; return that.
@@ -121,9 +123,6 @@ class HitHandler:
                 return stop
             stop = self._debugger.resume_silently()
         return stop
-
-    _interrupted: Stop | None = None
-    """Set where the step over an access ended for another reason (a signal came first)."""
 
     def _judge(self, thread: Thread, raw: RawHit) -> Hit | None:
         location = self._debugger.locate(raw.pc)

@@ -13,6 +13,7 @@ from pagezap.debugger.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pagezap.debugger.api import Debugger
     from pagezap.native.control import Client
 
 
@@ -67,8 +68,9 @@ class Watch:
 class WatchTable:
     """The watches of one session, by number, armed in its helper."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, debugger: Debugger, client: Client) -> None:
         """Start with no watches."""
+        self._debugger = debugger
         self._client = client
         self._watches: dict[int, Watch] = {}
         self._next = 1
@@ -99,6 +101,8 @@ class WatchTable:
             ignore=ignore,
             temporary=temporary,
         )
+        if mode == "stop":
+            self._debugger.arm_stop_signal()
         watch.pages = self._client.watch_add(watch.id, start, length, trace=mode == "trace")
         self._next += 1
         self._watches[watch.id] = watch

@@ -1,0 +1,1 @@
+"""Sessions: setting pagezap up in an inferior, its watches, and its hits."""

@@ -1,0 +1,131 @@
+"""The one object per debugger that knows its sessions and hears of stops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pagezap.commands.session.hits import HitLog
+from pagezap.debugger.errors import NoInferiorError
+
+if TYPE_CHECKING:
+    from pagezap.commands.session.session import Session
+    from pagezap.debugger.api import Debugger, Stop
+
+
+@dataclass(frozen=True)
+class ReleaseResult:
+    """What a release did."""
+
+    had_session: bool
+    refaulted: int = 0
+    """Pages brought back."""
+
+
+class Context:
+    """The sessions of one debugger, by process, and its listener."""
+
+    def __init__(self, debugger: Debugger) -> None:
+        """Listen to ``debugger``; no session is set up before a command needs one."""
+        self.debugger = debugger
+        self._sessions: dict[int, Session] = {}
+        self._no_hits = HitLog()
+        debugger.set_listener(self)
+
+    # -- what commands ask for -------------------------------------------------------
+    def session(self) -> Session | None:
+        """Return the session of the current live inferior, None where there is none."""
+        if not self._sessions:
+            return None
+        try:
+            pid = self.debugger.inferior().pid
+        except NoInferiorError:
+            return None
+        return self._sessions.get(pid)
+
+    def require_session(self, *, no_move: bool = False) -> Session:
+        """Return the current inferior's session, set up now where there was none."""
+        from pagezap.commands.session.session import create
+
+        session = self.session()
+        if session is None:
+            session = create(self.debugger, no_move=no_move)
+            self._sessions[session.pid] = session
+        return session
+
+    def release(self) -> ReleaseResult:
+        """Bring everything of the current inferior back and leave nothing of ours."""
+        session = self.session()
+        if session is None:
+            return ReleaseResult(had_session=False)
+        del self._sessions[session.pid]
+        if not self._sessions:
+            self.debugger.disarm_stop_signal()
+        return ReleaseResult(had_session=True, refaulted=session.release())
+
+    def hits(self) -> HitLog:
+        """Return the hits of the current inferior."""
+        session = self.session()
+        return session.hits if session else self._no_hits
+
+    # -- what the debugger tells -------------------------------------------------------
+    def stopped(self, stop: Stop) -> None:
+        """Serve the hits at a stop and show the one that ends it."""
+        session = self.session()
+        if session is None:
+            return
+        with self._losing(session):
+            session.stopped(stop)
+        hit = session.hits.last
+        if hit is not None:
+            from pagezap.commands.session.report import describe
+
+            self.debugger.write(describe(hit, self.debugger))
+
+    def resuming(self) -> None:
+        """Put every inferior's memory into the state it runs with."""
+        for session in list(self._sessions.values()):
+            with self._losing(session):
+                session.resuming()
+
+    def exited(self, pid: int) -> None:
+        """Forget the session of a process that is gone; its helper ends by itself."""
+        session = self._sessions.pop(pid, None)
+        if session is not None:
+            session.client.close()
+
+    def releasing(self) -> None:
+        """Release the current inferior: the debugger lets it go."""
+        session = self.session()
+        if session is not None:
+            with self._losing(session):
+                self.release()
+
+    def _losing(self, session: Session) -> _Losing:
+        return _Losing(self, session)
+
+
+class _Losing:
+    """Turns a helper that has died into one line and a forgotten session.
+
+    Its keeper brings the kept pages back; nothing here may wait for it.
+    """
+
+    def __init__(self, context: Context, session: Session) -> None:
+        self._context = context
+        self._session = session
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
+        from pagezap.native.control import ControlError
+
+        if not isinstance(error, (ControlError, OSError)):
+            return False
+        self._context.exited(self._session.pid)
+        self._context.debugger.write(
+            f"pagezap: the helper of process {self._session.pid} has gone ({error}); "
+            "its watches are lost, kept pages are being brought back\n"
+        )
+        return True

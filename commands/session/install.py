@@ -1,0 +1,106 @@
+"""Putting pagezap's few pieces into the inferior, and taking them out if that fails.
+
+The pieces: one area with the agent's code and stacks, one page shared with the helper
+(the mailbox), a userfaultfd, and the agent, a task that shares the inferior's memory.
+All by injected system calls, in a stopped inferior, with its other threads held.
+See userfaultfd(2), memfd_create(2), clone(2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pagezap.debugger import procfs
+from pagezap.debugger.errors import InjectionError
+
+if TYPE_CHECKING:
+    from pagezap.debugger.api import Debugger
+    from pagezap.debugger.inject import Injector
+
+PAGE = 4096
+CODE_LENGTH = 4 * PAGE
+"""A page of code, then the stacks of the intermediate task and of the agent."""
+
+PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
+MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS = 0x1, 0x2, 0x20
+MFD_CLOEXEC = 1
+O_CLOEXEC, O_NONBLOCK = 0x80000, 0x800
+F_DUPFD_CLOEXEC = 1030
+WALL = 0x40000000
+CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND = 0x100, 0x200, 0x400, 0x800
+CLONE_UNTRACED = 0x800000
+AGENT_FLAGS = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_UNTRACED
+"""The agent shares the descriptors, so that it can close ours in the inferior, and the
+signal handlers, so that it can guard the inferior against a dead debugger's SIGTRAP."""
+
+HIGH_DESCRIPTOR = 1000
+"""Where our descriptor goes, out of the way of the program's, if its limit permits."""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What is in the inferior now: addresses, and descriptor numbers of the inferior."""
+
+    code: int
+    mailbox: int
+    uffd: int
+    command: int
+
+
+def install(debugger: Debugger, injector: Injector, agent_image: bytes) -> Installed:
+    """Put everything into the inferior. Raises InjectionError, leaving nothing behind."""
+    pid = debugger.inferior().pid
+    with injector.session() as call, ExitStack() as undo:
+        code = call.syscall(
+            "mmap", 0, CODE_LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0
+        )
+        undo.callback(_quietly, call, "munmap", code, CODE_LENGTH)
+        debugger.write_memory(code, b"pagezap\0")
+        command = _move_up(call, undo, pid, call.syscall("memfd_create", code, MFD_CLOEXEC))
+        call.syscall("ftruncate", command, PAGE)
+        mailbox = call.syscall("mmap", 0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, command, 0)
+        undo.callback(_quietly, call, "munmap", mailbox, PAGE)
+        uffd = _move_up(call, undo, pid, call.syscall("userfaultfd", O_CLOEXEC | O_NONBLOCK))
+        debugger.write_memory(code, agent_image)
+        call.syscall("mprotect", code, PAGE, PROT_READ | PROT_EXEC)
+        between = call.clone_agent(code, mailbox, AGENT_FLAGS)
+        call.syscall("wait4", between, 0, WALL, 0)
+        undo.pop_all()
+    return Installed(code, mailbox, uffd, command)
+
+
+def _move_up(call: Injector, undo: ExitStack, pid: int, descriptor: int) -> int:
+    """Move a descriptor to a high number; it is closed again when the installation fails."""
+    soft, _ = procfs.open_files_limit(pid)
+    high = min(HIGH_DESCRIPTOR, soft - 8)
+    moved = descriptor
+    if high > descriptor:
+        with contextlib.suppress(InjectionError):
+            moved = call.syscall("fcntl", descriptor, F_DUPFD_CLOEXEC, high)
+            call.syscall("close", descriptor)
+    undo.callback(_quietly, call, "close", moved)
+    return moved
+
+
+def _quietly(call: Injector, name: str, *arguments: int) -> None:
+    with contextlib.suppress(InjectionError):
+        call.syscall(name, *arguments)
+
+
+def remove(debugger: Debugger, injector: Injector, installed: Installed) -> None:
+    """Take everything out again when no helper came to serve it.
+
+    The agent ends with its process; it is found by its name among the tasks that share
+    the inferior's memory, and its memory goes only after it has gone.
+    """
+    agent = procfs.find_agent(installed.mailbox, debugger.read_memory)
+    if agent is not None:
+        procfs.end_process(agent)
+    with injector.session() as call:
+        _quietly(call, "close", installed.uffd)
+        _quietly(call, "close", installed.command)
+        _quietly(call, "munmap", installed.mailbox, PAGE)
+        _quietly(call, "munmap", installed.code, CODE_LENGTH)

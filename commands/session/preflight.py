@@ -1,0 +1,72 @@
+"""Every reason not to set up a session, looked for before anything is touched."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pagezap.debugger import procfs
+from pagezap.debugger.errors import HelperError, PermissionRefusedError, UnsupportedError
+
+if TYPE_CHECKING:
+    from pagezap.debugger.api import Inferior
+
+
+def check(inferior: Inferior) -> None:
+    """Refuse an inferior or a kernel on which a session cannot work.
+
+    Raises UnsupportedError (``bits``, ``architecture``, ``seccomp``, ``no-userfaultfd``),
+    PermissionRefusedError or HelperError (``helper-missing``).
+    """
+    check_injectable(inferior)
+    check_helper()
+
+
+def check_injectable(inferior: Inferior) -> None:
+    """Refuse an inferior in which no system call may be made."""
+    if inferior.bits != 64:  # noqa: PLR2004 - the word size itself
+        raise UnsupportedError(
+            f"Process {inferior.pid} is a {inferior.bits}-bit program",
+            hint="pagezap works on 64-bit inferiors only",
+            kind="bits",
+        )
+    for tid in procfs.tasks(inferior.pid):
+        if procfs.seccomp(inferior.pid, tid):
+            raise UnsupportedError(
+                f"Thread {tid} of process {inferior.pid} runs under a seccomp filter, "
+                "which might kill it for a system call made on its behalf",
+                hint="start the program without its sandbox to use pagezap on it",
+                kind="seccomp",
+            )
+
+
+def check_helper() -> None:
+    """Refuse where the helper is missing or the kernel denies it a userfaultfd."""
+    from pagezap import native
+    from pagezap.native import launch
+
+    path = native.helper_path()
+    if not os.access(path, os.X_OK):
+        raise HelperError(
+            f"The helper {path} is missing or not executable",
+            hint="reinstall pagezap, or run scripts/setup in its source tree",
+            kind="helper-missing",
+        )
+    probe = launch.probe()
+    if not probe.get("userfaultfd"):
+        detail = os.strerror(int(probe.get("userfaultfd_errno", 0) or 0))
+        raise UnsupportedError(
+            f"This kernel gives the helper no userfaultfd ({detail})",
+            hint="uffd-doctor tells what is missing and how to allow it",
+            kind="no-userfaultfd",
+        )
+
+
+def check_uid(inferior: Inferior) -> None:
+    """Refuse another user's process unless we are root."""
+    uid = procfs.uid(inferior.pid)
+    if os.geteuid() not in {0, uid}:
+        raise PermissionRefusedError(
+            f"Process {inferior.pid} belongs to user {uid}",
+            hint="run the debugger as that user or as root",
+        )

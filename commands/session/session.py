@@ -1,0 +1,129 @@
+"""One session: an inferior with our agent in it and a helper that serves its faults."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pagezap.commands.session import install, preflight
+from pagezap.commands.session.hits import HitHandler, HitLog
+from pagezap.commands.session.watches import WatchTable
+from pagezap.debugger.errors import HelperError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pagezap.debugger.api import Debugger, Stop
+    from pagezap.native.control import Client
+
+
+class Session:
+    """What pagezap has in one inferior. Made by ``create``, ended by ``release``."""
+
+    def __init__(self, debugger: Debugger, client: Client, installed: install.Installed) -> None:
+        """Wrap a helper that runs; use ``create``."""
+        from pagezap.debugger.arch import for_machine
+
+        inferior = debugger.inferior()
+        self.pid = inferior.pid
+        self.client = client
+        self.watches = WatchTable(debugger, client)
+        self.hits = HitLog()
+        self._debugger = debugger
+        self._installed = installed
+        self._handler = HitHandler(
+            debugger, for_machine(inferior.machine), client, self.watches, self.hits
+        )
+        self._shown = False
+        self._stopped = True
+        """Sessions are set up in a stopped inferior."""
+
+    @property
+    def own_ranges(self) -> list[tuple[int, int]]:
+        """Our own mappings in the inferior, (start, length) in bytes."""
+        fixed = [
+            (self._installed.code, install.CODE_LENGTH),
+            (self._installed.mailbox, install.PAGE),
+        ]
+        return fixed + [(r.start, r.length) for r in self.client.stashes()]
+
+    @property
+    def shown(self) -> bool:
+        """Whether kept and watched pages are open to the debugger just now."""
+        return self._shown
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Put the inferior's memory into the state it runs with, for the body.
+
+        While it is stopped, kept pages are present and watched ones writable so that
+        the debugger can look and write; inside this they are away and protected.
+        """
+        self.hide()
+        try:
+            yield
+        finally:
+            if self._stopped:
+                self.show()
+
+    def show(self) -> None:
+        """Let the debugger see kept pages and write watched ones."""
+        self.client.show()
+        self._shown = True
+
+    def hide(self) -> None:
+        """Take kept pages away again and protect watched ones."""
+        if self._shown:
+            self.client.hide()
+            self._shown = False
+
+    def stopped(self, stop: Stop) -> Stop:
+        """Serve the hits at a stop; return the stop that the user is to see."""
+        if self.watches.any_stopping():
+            stop = self._handler.handle(stop)
+        else:
+            self.hits.forget()
+        if stop.reason != "exited":
+            self._stopped = True
+            self.show()
+        return stop
+
+    def resuming(self) -> None:
+        """Restore what the inferior runs with; all its threads are stopped."""
+        self._stopped = False
+        self.hide()
+
+    def release(self) -> int:
+        """Bring everything back and end the helper; return the pages brought back."""
+        refaulted = self.client.release()
+        self.client.close()
+        return refaulted
+
+
+def create(debugger: Debugger, *, no_move: bool = False) -> Session:
+    """Set a session up in the stopped inferior, or refuse with nothing changed."""
+    from pagezap import native
+    from pagezap.debugger.inject import Injector
+    from pagezap.native import launch
+    from pagezap.native.control import ControlError
+
+    inferior = debugger.inferior()
+    preflight.check(inferior)
+    injector = Injector(debugger)
+    installed = install.install(debugger, injector, native.agent_image())
+    try:
+        client = launch.start(
+            inferior.pid,
+            uffd=installed.uffd,
+            command=installed.command,
+            mailbox=installed.mailbox,
+            code=installed.code,
+            code_length=install.CODE_LENGTH,
+            no_move=no_move,
+        )
+    except (ControlError, OSError) as error:
+        install.remove(debugger, injector, installed)
+        raise HelperError(
+            f"The helper did not start: {error}", hint="uffd-doctor tells what is missing"
+        ) from error
+    return Session(debugger, client, installed)
