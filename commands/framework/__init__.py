@@ -1,0 +1,1 @@
+"""How a command is declared, parsed, completed, documented and run."""

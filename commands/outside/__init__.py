@@ -1,0 +1,1 @@
+"""What runs outside the debugger: the ``pagezap`` console script."""
