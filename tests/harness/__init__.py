@@ -1,0 +1,1 @@
+"""What the tests stand on: debuggers, inferiors, and observers outside both."""
