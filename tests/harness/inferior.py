@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -12,6 +11,8 @@ from harness import observe, programs
 from harness.control import Control
 
 if TYPE_CHECKING:
+    import pathlib
+
     from harness.observe import Snapshot
 
 
