@@ -206,8 +206,7 @@ class Runner:
 
     def _debugger_body(self, gdb: Gdb, command: str, reply: Reply) -> dict[str, object]:
         body: dict[str, object] = {
-            "command": command.split(None, 1)[0] if command.strip() else "",
-            "line": command,
+            "command": command,
             "ok": reply.ok,
             "output": reply.output,
             "stop": None,

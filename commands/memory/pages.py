@@ -1,0 +1,111 @@
+"""States of pages, as pagemap and the ledger have them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pagezap.commands.memory.target import PAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+RESIDENT = ("resident", "zero", "file")
+"""States of pages that are in memory."""
+
+SWAPPED = "swapped"
+
+WP_BIT = 1 << 57
+PRESENT_BIT = 1 << 63
+CHUNK = 1 << 16
+"""Entries of pagemap read at once."""
+
+LedgerRow = tuple[int, int, str]
+"""Start and length in bytes, and the state that pagezap knows."""
+
+
+class Run(NamedTuple):
+    """Neighbouring pages of one state. Bytes."""
+
+    start: int
+    length: int
+    state: str
+
+
+def runs(pid: int, start: int, length: int) -> list[Run]:
+    """Return the states of the pages of a range, in order."""
+    from pagezap.native import pagemap  # noqa: PLC0415 - on use
+
+    return [Run(*run) for run in pagemap.scan(pid, start, length)]
+
+
+def counts(found: Iterable[Run]) -> dict[str, int]:
+    """Return how many pages each state has."""
+    result: dict[str, int] = {}
+    for run in found:
+        result[run.state] = result.get(run.state, 0) + run.length // PAGE
+    return result
+
+
+def resident(found: Mapping[str, int]) -> int:
+    """Return the pages in memory, of counts by state."""
+    return sum(found.get(state, 0) for state in RESIDENT)
+
+
+def populated(found: Mapping[str, int]) -> int:
+    """Return the pages that have content, in memory or swapped out."""
+    return resident(found) + found.get(SWAPPED, 0)
+
+
+def pairs(found: Sequence[Run], ledger: Sequence[LedgerRow]) -> Iterator[tuple[Run, str | None]]:
+    """Yield the runs cut at the ledger's bounds, each with what the ledger says of it.
+
+    Both are in the order of addresses.
+    """
+    index = 0
+    for run in found:
+        position, end = run.start, run.start + run.length
+        while position < end:
+            while index < len(ledger) and ledger[index][0] + ledger[index][1] <= position:
+                index += 1
+            stop, known = end, None
+            if index < len(ledger):
+                start, length, state = ledger[index]
+                if start <= position:
+                    stop, known = min(end, start + length), state
+                else:
+                    stop = min(end, start)
+            yield Run(position, stop - position, run.state), known
+            position = stop
+
+
+def overlay(found: Sequence[Run], ledger: Sequence[LedgerRow]) -> Iterator[Run]:
+    """Yield runs whose state is the ledger's where pagemap has nothing."""
+    for run, known in pairs(found, ledger):
+        there = run.state in RESIDENT or run.state == SWAPPED
+        yield run if there or known is None else run._replace(state=known)
+
+
+def unprotected(pid: int, start: int, length: int) -> list[tuple[int, int]]:
+    """Return (start, length) of the pages in a range that a write would not trap.
+
+    Bit 57 of pagemap is the write protection of a userfaultfd, in a present page as in
+    the marker of an empty one.
+    """
+    from array import array  # noqa: PLC0415 - on use
+
+    found: list[tuple[int, int]] = []
+    with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap:  # noqa: PTH123 - no pathlib in gdb
+        pagemap.seek(start // PAGE * 8)
+        for offset in range(0, length // PAGE, CHUNK):
+            wanted = min(CHUNK, length // PAGE - offset)
+            entries = array("Q")
+            entries.frombytes(pagemap.read(wanted * 8))
+            for index, entry in enumerate(entries):
+                if entry & WP_BIT:
+                    continue
+                address = start + (offset + index) * PAGE
+                if found and found[-1][0] + found[-1][1] == address:
+                    found[-1] = (found[-1][0], found[-1][1] + PAGE)
+                else:
+                    found.append((address, PAGE))
+    return found

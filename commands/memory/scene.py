@@ -1,0 +1,225 @@
+"""The current inferior as a command finds it: its mappings, its session, its ranges."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from pagezap.commands.memory import hazards, pages
+from pagezap.commands.memory.target import PAGE, Piece, Target, cut
+from pagezap.debugger import maps, procfs, ranges
+from pagezap.debugger.errors import PagezapError, RangeError, UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pagezap.commands.session.context import Context
+    from pagezap.commands.session.session import Session
+    from pagezap.debugger.maps import Mapping
+
+BITS = 64
+
+STATES = {1: "kept", 2: "kept", 3: "fill", 4: "zapped"}
+"""States of the ledger in the control protocol; where the content is does not matter here."""
+
+
+class Scene:
+    """What one command works on. Short-lived: true while the inferior is stopped."""
+
+    page_size = PAGE
+
+    def __init__(self, context: Context) -> None:
+        """Look at the current inferior. Raises NoInferiorError or UnsupportedError."""
+        self.context = context
+        inferior = context.debugger.inferior()
+        if inferior.bits != BITS:
+            raise UnsupportedError(
+                f"Process {inferior.pid} is a {inferior.bits}-bit program",
+                hint="pagezap works on 64-bit inferiors only",
+                kind="bits",
+            )
+        self.pid = inferior.pid
+
+    @property
+    def session(self) -> Session | None:
+        """The inferior's session, None where there is none."""
+        return self.context.session()
+
+    def require_session(self) -> Session:
+        """Return the inferior's session, set up now where there was none."""
+        return self.context.require_session()
+
+    @cached_property
+    def mappings(self) -> list[Mapping]:
+        """The program's own mappings, flags included; not those that are ours."""
+        own = self._own()
+        return [
+            mapping
+            for mapping in maps.mappings(self.pid, flags=True)
+            if not any(start < mapping.end and mapping.start < end for start, end in own)
+        ]
+
+    def _own(self) -> list[tuple[int, int]]:
+        session = self.session
+        if session is None:
+            return []
+        return [(start, start + length) for start, length in session.own_ranges]
+
+    # -- ranges ----------------------------------------------------------------------
+    def targets(self, texts: Sequence[str], *, rounding: str, purpose: str) -> list[Target]:
+        """Return what the texts mean, the pieces rounded ``in``, ``out`` or ``exact``.
+
+        ``exact`` keeps the bytes as given and rounds the pieces out. Raises RangeError
+        or UsageError; nothing was touched.
+        """
+        found: list[Target] = []
+        for text in texts:
+            found += self._targets_of(text, rounding, purpose)
+        _no_overlap([piece for target in found for piece in target.pieces])
+        return found
+
+    def _targets_of(self, text: str, rounding: str, purpose: str) -> list[Target]:
+        parsed = ranges.parse(text, self.context.debugger, self.mappings, purpose)
+        if not parsed:
+            raise RangeError(
+                f"{text} names no memory", hint="pagemap-show lists the mappings", kind="no-mapping"
+            )
+        gathered = text.strip() == "all" or text.strip().startswith("map:")
+        skipped = self._thread_stacks() if text.strip() == "all" else frozenset()
+        result = []
+        for item in parsed:
+            if rounding == "in":
+                start, length = ranges.round_in(item.start, item.length, item.text)
+            else:
+                start, length = ranges.round_out(item.start, item.length)
+            pieces = [
+                piece for piece in cut(self.pid, self.mappings, start, start + length)
+                if piece.mapping_start not in skipped
+            ]
+            if pieces:
+                result.append(
+                    Target(item.text, item.start, item.length, pieces, gathered=gathered)
+                )
+        return result
+
+    def everything(self) -> Target:
+        """Return all that the program has mapped, the kernel's own pages left out."""
+        mappings = [mapping for mapping in self.mappings if not mapping.is_special]
+        pieces = cut(self.pid, mappings, 0, 1 << BITS)
+        return Target("", 0, 0, pieces, gathered=True)
+
+    def name_at(self, address: int) -> str:
+        """Return the name of the mapping at an address."""
+        for mapping in self.mappings:
+            if mapping.start <= address < mapping.end:
+                return mapping.name
+        return ""
+
+    # -- threads -----------------------------------------------------------------------
+    def stack_pointers(self) -> list[int]:
+        """Return the stack pointers of the inferior's threads, as far as the kernel tells."""
+        found = []
+        for tid in procfs.tasks(self.pid):
+            try:
+                words = procfs.read_bytes(f"/proc/{self.pid}/task/{tid}/syscall").split()
+            except PagezapError:
+                continue
+            # "running", or "-1 SP PC", or "NUMBER six arguments SP PC".
+            if len(words) > 1:
+                found.append(int(words[-2], 16))
+        return found
+
+    def _thread_stacks(self) -> frozenset[int]:
+        """Return the starts of the mappings that hold a thread's stack."""
+        pointers = self.stack_pointers()
+        return frozenset(
+            mapping.start for mapping in self.mappings
+            if any(mapping.start <= pointer < mapping.end for pointer in pointers)
+        )
+
+    # -- pages -------------------------------------------------------------------------
+    def runs(self, piece: Piece) -> list[pages.Run]:
+        """Return the states of a piece's pages."""
+        return pages.runs(self.pid, piece.start, piece.length)
+
+    def counts(self, piece: Piece) -> dict[str, int]:
+        """Return how many of a piece's pages have each state."""
+        return pages.counts(self.runs(piece))
+
+    def present(self, piece: Piece) -> int:
+        """Return how many of a piece's pages have content, in memory or swapped out."""
+        return pages.populated(self.counts(piece))
+
+    def ledger(self) -> list[pages.LedgerRow]:
+        """Return what the helper holds, in the order of addresses; read anew each time."""
+        session = self.session
+        if session is None:
+            return []
+        return sorted((row.start, row.length, STATES[row.state]) for row in session.client.ledger())
+
+    def held_spans(self) -> list[tuple[int, int]]:
+        """Return (start, length) of the pages that are kept, neighbours joined."""
+        spans: list[tuple[int, int]] = []
+        for start, length, state in self.ledger():
+            if state != "kept":
+                continue
+            if spans and spans[-1][0] + spans[-1][1] == start:
+                spans[-1] = (spans[-1][0], spans[-1][1] + length)
+            else:
+                spans.append((start, length))
+        return spans
+
+    def held(self, piece: Piece) -> int:
+        """Return how many of a piece's pages are kept."""
+        return sum(
+            max(0, min(start + length, piece.end) - max(start, piece.start)) // PAGE
+            for start, length in self.held_spans()
+        )
+
+    def absent_spans(self, piece: Piece) -> list[tuple[int, int]]:
+        """Return (start, length) of a piece's pages that are neither in memory nor in swap."""
+        return [
+            (run.start, run.length) for run in self.runs(piece)
+            if run.state == "unpopulated" or run.state.startswith("marker")
+        ]
+
+    def populate(self, piece: Piece) -> int:
+        """Have the kernel bring in what is not there; return 0 or an errno."""
+        from pagezap.commands.memory import advice  # noqa: PLC0415 - on use
+
+        spans = [(piece.start, piece.length)]
+        number = advice.remote(self.pid, spans, advice.POPULATE_READ)
+        if number not in advice.NOT_FROM_OUTSIDE:
+            return number
+        session = self.session
+        if session is not None:
+            return advice.by_agent(session, spans, advice.POPULATE_READ)
+        return advice.injected(self.context.debugger, spans, advice.POPULATE_READ)
+
+    def populate_error(self, piece: Piece, number: int) -> PagezapError:
+        """Return the error for a piece that could not be brought in."""
+        return UnsupportedError(
+            f"{piece.label()}: its pages cannot be brought back ({os.strerror(number)})",
+            hint="Memory that may not be read has no pages to bring back",
+            kind="kernel-refused",
+        )
+
+    def check_fillable(self, targets: Sequence[Target]) -> None:
+        """Refuse memory that cannot be given a content."""
+        for target in targets:
+            for piece in target.pieces:
+                hazards.refuse(hazards.of_keep(piece, ours=self.session is not None), force=False)
+
+
+def _no_overlap(pieces: Sequence[Piece]) -> None:
+    """Refuse ranges of which two share a page."""
+    ordered = sorted(pieces, key=lambda piece: piece.start)
+    for one, other in pairwise(ordered):
+        if other.start < one.end:
+            raise RangeError(
+                f"Two of the ranges share the page at {other.start:#x}",
+                hint="Give ranges that do not overlap",
+                kind="overlapping-ranges",
+            )

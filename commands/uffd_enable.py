@@ -1,0 +1,28 @@
+"""``uffd-enable``: enable watches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pagezap.commands.framework.command import Command
+from pagezap.commands.framework.options import Operands
+
+if TYPE_CHECKING:
+    from pagezap.commands.framework.command import Result
+    from pagezap.commands.framework.parser import Arguments
+    from pagezap.commands.session.context import Context
+
+
+class UffdEnable(Command):
+    """Enables watches."""
+
+    name = "uffd-enable"
+    summary = "Enable uffd watchpoints"
+    operands = Operands("N", required=True, complete="watch")
+    examples = (("uffd-enable 1 3-5", "arms again four watches"),)
+
+    def run(self, context: Context, arguments: Arguments) -> Result:
+        """Enable the watches; none where one of the numbers is unknown."""
+        from pagezap.commands.memory.toggling import toggle  # noqa: PLC0415 - on use
+
+        return toggle(context, arguments, enabled=True)

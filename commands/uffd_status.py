@@ -1,0 +1,109 @@
+"""``uffd-status``: the helper, the agent, the pages by state, the counters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pagezap.commands.framework.command import Command, Result
+
+if TYPE_CHECKING:
+    from pagezap.commands.framework.parser import Arguments
+    from pagezap.commands.session.context import Context
+
+COUNTERS = (
+    "faults", "served_missing", "served_wp", "hits", "signals", "forks", "removes", "unmaps",
+    "remaps", "trace_events", "trace_dropped",
+)
+
+FEATURES = (
+    "pagefault-flag-wp", "event-fork", "event-remap", "event-remove", "missing-hugetlbfs",
+    "missing-shmem", "event-unmap", "sigbus", "thread-id", "minor-hugetlbfs", "minor-shmem",
+    "exact-address", "wp-hugetlbfs-shmem", "wp-unpopulated", "poison", "wp-async", "move",
+)
+"""Names of the feature bits of userfaultfd, from bit 0 on; see linux/userfaultfd.h."""
+
+EMPTY: dict[str, object] = {
+    "helper": None,
+    "agent": None,
+    "features": [],
+    "kept_pages": 0,
+    "kept_bytes": 0,
+    "store_bytes": 0,
+    "faults": 0,
+    "watches": 0,
+}
+
+
+class StatusResult(Result):
+    """The state of the session, or that there is none."""
+
+    def __init__(self, body: dict[str, object]) -> None:
+        """Show the body that JSON has."""
+        self._body = body
+
+    def json(self) -> dict[str, object]:
+        """Return the keys that commands.md fixes."""
+        return self._body
+
+    def text(self) -> str:
+        """Return a line a figure."""
+        if self._body["helper"] is None:
+            return "No session: nothing of pagezap is in the inferior"
+        lines = []
+        for name, value in self._body.items():
+            shown = value
+            if isinstance(value, dict):
+                shown = ", ".join(f"{key} {item}" for key, item in value.items())
+            elif isinstance(value, list):
+                shown = " ".join(map(str, value)) or "none"
+            lines.append(f"{name.replace('_', ' '):<15} {shown}")
+        return "\n".join(lines)
+
+
+class UffdStatus(Command):
+    """Shows the state of the session."""
+
+    name = "uffd-status"
+    summary = "Show the helper, the agent, pages by state and counters"
+    description = """\
+Without a session `helper' and `agent' are null and every number is 0."""
+
+    def run(self, context: Context, arguments: Arguments) -> Result:
+        """Ask the helper."""
+        del arguments
+        session = context.session()
+        if session is None:
+            return StatusResult(dict(EMPTY))
+        hello, status = session.client.hello, session.client.status()
+        kept = status.kept_stash + status.kept_store
+        page = _page_size()
+        body: dict[str, object] = {
+            "helper": {
+                "pid": hello.helper_pid,
+                "rss_kib": status.rss_kib,
+                "uptime_s": status.uptime_us / 1_000_000,
+            },
+            "agent": {"pid": hello.agent_pid},
+            "inferior": {"pid": session.pid},
+            "features": [
+                name for bit, name in enumerate(FEATURES) if hello.uffd_features >> bit & 1
+            ],
+            "kept_pages": kept,
+            "kept_bytes": kept * page,
+            "kept_stash": status.kept_stash,
+            "kept_store": status.kept_store,
+            "filled_pages": status.filled,
+            "zapped_pages": status.zapped,
+            "managed_pages": status.managed_pages,
+            "watched_pages": status.watched_pages,
+            "store_bytes": status.store_bytes,
+            "watches": len(session.watches.all()),
+        }
+        body.update({name: getattr(status, name) for name in COUNTERS})
+        return StatusResult(body)
+
+
+def _page_size() -> int:
+    from pagezap.commands.memory.target import PAGE  # noqa: PLC0415 - on use
+
+    return PAGE

@@ -1,0 +1,165 @@
+"""``uffd-watch``: watch any number of bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pagezap.commands.framework.command import Command, Result
+from pagezap.commands.framework.options import Operands, Option
+from pagezap.debugger.errors import PagezapError, UnsupportedError, UsageError
+
+if TYPE_CHECKING:
+    from pagezap.commands.framework.parser import Arguments
+    from pagezap.commands.session.context import Context
+    from pagezap.commands.session.watches import Watch
+
+
+class WatchResult(Result):
+    """The watch that was made."""
+
+    def __init__(self, watch: Watch) -> None:
+        """Show ``watch``."""
+        self._watch = watch
+
+    def json(self) -> dict[str, object]:
+        """Return the keys that commands.md fixes."""
+        from pagezap.commands.memory.watching import body  # noqa: PLC0415 - on use
+
+        return {"watch": body(self._watch)}
+
+    def text(self) -> str:
+        """Return the line that gdb's own watch prints, in our words."""
+        watch = self._watch
+        return f"Uffd {'trace' if watch.mode == 'trace' else 'watch'}point {watch.id}: {watch.text}"
+
+
+class UffdWatch(Command):
+    """Watches a range of memory."""
+
+    name = "uffd-watch"
+    summary = "Watch any number of bytes for accesses"
+    description = """\
+Stops the inferior at each write to the range, whoever makes it: a thread, with the
+program counter at the instruction after the write, or a system call. Bytes outside
+the range never stop it. With --trace accesses are recorded (see uffd-trace) and the
+inferior never stops; of each page the first write after a stop is recorded.
+
+A condition with blanks in it is written in quotes or parentheses. It is evaluated
+at each hit, in the frame of the access; $_uffd_watch and $_uffd_addr hold the hit."""
+    options = (
+        Option("write", "writes; the default"),
+        Option("read", "reads"),
+        Option("access", "reads and writes"),
+        Option("trace", "record accesses, never stop"),
+        Option(
+            "condition", "count only hits where EXPR is not zero", metavar="EXPR", complete="symbol"
+        ),
+        Option("thread", "count only hits of thread N, the debugger's number", metavar="N"),
+        Option("ignore", "pass over the first N hits", metavar="N"),
+        Option("temporary", "delete the watch at its first stop"),
+    )
+    operands = Operands("RANGE", ranges=True, required=True, many=False, complete="symbol")
+    examples = (
+        ("uffd-watch table", "stops at each write to any byte of the object"),
+        ("uffd-watch --condition (n>3) buf, +1G", "a gigabyte, where n is greater than 3"),
+        ("uffd-watch --trace [heap]", "records who writes to the heap"),
+    )
+
+    def run(self, context: Context, arguments: Arguments) -> Result:
+        """Check everything, then arm the watch."""
+        from pagezap.commands.memory import hazards  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.scene import Scene  # noqa: PLC0415 - on use
+
+        _check_kind(arguments)
+        ignore = _number(arguments, "ignore", least=0)
+        thread = _number(arguments, "thread", least=1)
+        trace = arguments.flag("trace")
+        condition = arguments.value("condition")
+        if trace and (condition is not None or thread is not None or ignore is not None
+                      or arguments.flag("temporary")):
+            raise UsageError(
+                "--trace records every access",
+                hint="--condition, --thread, --ignore and --temporary are for watches that stop",
+                kind="conflicting-options",
+            )
+        scene = Scene(context)
+        targets = scene.targets(arguments.ranges, rounding="exact", purpose="uffd-watch")
+        target = targets[0]
+        if len(targets) != 1 or target.gathered and len(target.pieces) != 1:
+            raise UsageError(
+                f"{arguments.ranges[0]} is more than one range",
+                hint="Watch one mapping at a time; pagemap-show lists them",
+                kind="extra-argument",
+            )
+        for piece in target.pieces:
+            hazards.refuse(hazards.of_watch(piece, ours=scene.session is not None), force=False)
+        if thread is not None:
+            _check_thread(context, thread)
+        if condition is not None:
+            _check_condition(context, condition)
+        session = scene.require_session()
+        with session.hidden():
+            watch = session.watches.create(
+                start=target.start,
+                length=target.length,
+                kind="write",
+                mode="trace" if trace else "stop",
+                text=target.text,
+                condition=condition,
+                thread=thread,
+                ignore=ignore or 0,
+                temporary=arguments.flag("temporary"),
+            )
+        return WatchResult(watch)
+
+
+def _check_kind(arguments: Arguments) -> None:
+    kinds = [kind for kind in ("write", "read", "access") if arguments.flag(kind)]
+    if len(kinds) > 1:
+        raise UsageError(
+            f"--{kinds[0]} and --{kinds[1]} exclude each other",
+            hint="--access means both reads and writes",
+            kind="conflicting-options",
+        )
+    if kinds and kinds[0] != "write":
+        raise UnsupportedError(
+            f"--{kinds[0]} is not there yet: only writes can be watched",
+            hint="Leave it out to watch writes; the debugger's rwatch and awatch take a few bytes",
+        )
+
+
+def _number(arguments: Arguments, name: str, *, least: int) -> int | None:
+    text = arguments.value(name)
+    if text is None:
+        return None
+    try:
+        number = int(text, 0)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise UsageError(
+            f"--{name} cannot be {text}", hint=f"It is a number from {least} on", kind="bad-value"
+        )
+    return number
+
+
+def _check_thread(context: Context, number: int) -> None:
+    known = [thread.number for thread in context.debugger.threads()]
+    if number not in known:
+        raise UsageError(
+            f"There is no thread {number}",
+            hint=f"Threads are {', '.join(map(str, sorted(known)))}",
+            kind="no-such-thread",
+        )
+
+
+def _check_condition(context: Context, condition: str) -> None:
+    """Refuse a condition that the debugger cannot evaluate here."""
+    try:
+        context.debugger.evaluate(condition)
+    except PagezapError as error:
+        raise UsageError(
+            f"Condition {condition}: {error.message}",
+            hint="It is evaluated in the selected frame now and in the accessing frame at a hit",
+            kind="bad-condition",
+        ) from error
