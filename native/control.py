@@ -1,0 +1,513 @@
+"""The client of the helper's control socket (docs/control-protocol.md)."""
+
+from __future__ import annotations
+
+import errno as errno_module
+import os
+import socket
+import struct
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+PROTOCOL: Final = 1
+PACKET_MAX: Final = 65536
+TIMEOUT_S: Final = 120.0
+
+_HEADER: Final = struct.Struct("<HHIIi")
+_HELLO: Final = struct.Struct("<IIIIQII")
+_STATUS: Final = struct.Struct("<20QII")
+_HIT: Final = struct.Struct("<IIIiQQQII")
+_EVENT: Final = struct.Struct("<QQQIIIiBBBBIQQ")
+_RUN: Final = struct.Struct("<QQII")
+
+
+class Op(IntEnum):
+    """The operations."""
+
+    HELLO = 1
+    STATUS = 2
+    KEEP = 3
+    REFAULT = 4
+    FILL = 5
+    WATCH_ADD = 6
+    WATCH_DELETE = 7
+    WATCH_ENABLE = 8
+    HIT_TAKE = 9
+    STEP_BEGIN = 10
+    STEP_END = 11
+    SHOW = 12
+    HIDE = 13
+    TRACE_READ = 14
+    TRACE_ADD = 15
+    TRACE_CLEAR = 16
+    LEDGER_READ = 17
+    ADVISE = 18
+    RELEASE = 19
+    DETACHING = 20
+    RUNNING = 21
+
+
+class State(IntEnum):
+    """The states of a page in the ledger."""
+
+    STASH = 1
+    STORE = 2
+    FILL = 3
+    ZAPPED = 4
+
+
+class Access(IntEnum):
+    """What an access did."""
+
+    UNKNOWN = 0
+    READ = 1
+    WRITE = 2
+
+
+class By(IntEnum):
+    """Who made an access."""
+
+    INFERIOR = 0
+    DEBUGGER = 1
+    OTHER = 2
+
+
+class ControlError(Exception):
+    """The helper refused an operation, or is not there.
+
+    ``errno`` is its number; ECONNRESET where the helper went away.
+    """
+
+    def __init__(self, errno: int, op: str) -> None:
+        """Name the operation and the reason."""
+        super().__init__(f"{op}: {os.strerror(errno)}")
+        self.errno = errno
+        self.op = op
+
+
+class HelperGoneError(ControlError):
+    """The helper cannot be reached."""
+
+
+@dataclass(frozen=True)
+class Hello:
+    """Who answers, and what works."""
+
+    protocol: int
+    helper_pid: int
+    inferior_pid: int
+    agent_pid: int
+    uffd_features: int
+    flags: int
+
+    @property
+    def can_move(self) -> bool:
+        """Pages are kept by UFFDIO_MOVE."""
+        return bool(self.flags & 1)
+
+    @property
+    def can_write_protect(self) -> bool:
+        """Watches work."""
+        return bool(self.flags & 2)
+
+    @property
+    def move_disabled(self) -> bool:
+        """The helper was started with --no-move."""
+        return bool(self.flags & 4)
+
+
+@dataclass(frozen=True)
+class Status:
+    """The helper's counters."""
+
+    uptime_us: int
+    rss_kib: int
+    kept_stash: int
+    kept_store: int
+    filled: int
+    zapped: int
+    store_bytes: int
+    faults: int
+    served_missing: int
+    served_wp: int
+    hits: int
+    signals: int
+    forks: int
+    removes: int
+    unmaps: int
+    remaps: int
+    trace_events: int
+    trace_dropped: int
+    managed_pages: int
+    watched_pages: int
+    shown: bool
+    stepping_tid: int
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What KEEP did; ``reason`` is the errno of the last page it skipped, or 0."""
+
+    pages: int
+    kept: int
+    skipped: int
+    unpopulated: int
+    reason: int
+
+
+@dataclass(frozen=True)
+class Refault:
+    """What REFAULT did."""
+
+    pages: int
+    refaulted: int
+    already_resident: int
+    unpopulated: int
+
+
+@dataclass(frozen=True)
+class Fill:
+    """What FILL did."""
+
+    pages: int
+    dropped: int
+
+
+@dataclass(frozen=True)
+class Hide:
+    """What HIDE did; ``lost`` pages stay resident."""
+
+    taken: int
+    lost: int
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A stop of one thread; ``syscall`` is None in user mode."""
+
+    watch: int
+    tid: int
+    kernel_mode: bool
+    write: bool
+    missing: bool
+    syscall: int | None
+    address: int
+    pc: int
+    time_us: int
+    syscall_count: int
+    old: bytes
+
+
+@dataclass(frozen=True)
+class Event:
+    """A recorded access."""
+
+    time_us: int
+    address: int
+    pc: int
+    watch: int
+    pid: int
+    tid: int
+    syscall: int | None
+    access: Access
+    by: By
+    stopped: bool
+
+    def pack(self) -> bytes:
+        """The 64 bytes of the protocol."""
+        return _EVENT.pack(
+            self.time_us,
+            self.address,
+            self.pc,
+            self.watch,
+            self.pid,
+            self.tid,
+            -1 if self.syscall is None else self.syscall,
+            self.access,
+            self.by,
+            int(self.stopped),
+            0,
+            0,
+            0,
+            0,
+        )
+
+
+@dataclass(frozen=True)
+class TracePart:
+    """A stretch of the trace; ``next`` is where to go on reading."""
+
+    events: list[Event]
+    next: int
+    dropped: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """Pages of one state in a row."""
+
+    start: int
+    length: int
+    state: State
+    shown: bool
+
+
+def _event(data: bytes, at: int) -> Event:
+    time_us, address, pc, watch, pid, tid, call, access, by, stopped, *_ = _EVENT.unpack_from(
+        data, at
+    )
+    return Event(
+        time_us,
+        address,
+        pc,
+        watch,
+        pid,
+        tid,
+        None if call < 0 else call,
+        Access(access),
+        By(by),
+        bool(stopped),
+    )
+
+
+def start_time(pid: int) -> int:
+    """Field 22 of /proc/PID/stat."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
+        return int(stat.read().rpartition(")")[2].split()[19])
+
+
+def socket_names(pid: int) -> list[str]:
+    """The abstract names a helper of this process may have: ours, then root's."""
+    started = start_time(pid)
+    uids = dict.fromkeys((os.getuid(), 0))
+    return [f"\0pagezap-{uid}-{pid}-{started}" for uid in uids]
+
+
+class Client:
+    """A connection to the helper of one inferior. Not for several threads at once."""
+
+    def __init__(self, connection: socket.socket, *, owner: bool = False) -> None:
+        """Say hello over a connected socket."""
+        self._socket = connection
+        self._sequence = 0
+        try:
+            reply = self._call(Op.HELLO, struct.pack("<II", int(owner), 0))
+        except ControlError:
+            connection.close()
+            raise
+        self.hello = Hello(*_HELLO.unpack(reply)[:6])
+
+    @classmethod
+    def connect(cls, pid: int, *, owner: bool = False) -> Client:
+        """Connect to the helper of a process; HelperGoneError where there is none."""
+        reason = errno_module.ECONNREFUSED
+        try:
+            names = socket_names(pid)
+        except OSError:
+            raise HelperGoneError(errno_module.ESRCH, "connect") from None
+        for name in names:
+            connection = socket.socket(
+                socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC
+            )
+            connection.settimeout(TIMEOUT_S)
+            try:
+                connection.connect(name)
+            except OSError as error:
+                reason = error.errno or reason
+                connection.close()
+                continue
+            peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            if struct.unpack("iII", peer)[1] not in (os.getuid(), 0):
+                connection.close()
+                reason = errno_module.EPERM
+                continue
+            return cls(connection, owner=owner)
+        raise HelperGoneError(reason, "connect")
+
+    def fileno(self) -> int:
+        """The socket's descriptor; readable where the helper went away."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Close the connection; the helper of an owner releases everything."""
+        self._socket.close()
+
+    def __enter__(self) -> Client:
+        """Close it at the end."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def _call(self, op: Op, payload: bytes = b"", fd: int | None = None) -> bytes:
+        self._sequence = (self._sequence + 1) & 0xFFFFFFFF
+        header = _HEADER.pack(PROTOCOL, op, len(payload), self._sequence, 0)
+        ancillary = []
+        if fd is not None:
+            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fd]))]
+        try:
+            self._socket.sendmsg([header + payload], ancillary)
+            while True:
+                packet = self._socket.recv(PACKET_MAX)
+                if not packet:
+                    raise HelperGoneError(errno_module.ECONNRESET, op.name)
+                _, answered, length, sequence, status = _HEADER.unpack_from(packet)
+                # A late answer to a call that timed out is not ours.
+                if answered == op and sequence == self._sequence:
+                    break
+        except TimeoutError:
+            raise HelperGoneError(errno_module.ETIMEDOUT, op.name) from None
+        except OSError as error:
+            raise HelperGoneError(error.errno or errno_module.EIO, op.name) from None
+        if status < 0:
+            raise ControlError(-status, op.name)
+        return packet[_HEADER.size : _HEADER.size + length]
+
+    def status(self) -> Status:
+        """Read the counters."""
+        *numbers, shown, tid = _STATUS.unpack(self._call(Op.STATUS))
+        return Status(*numbers, shown=bool(shown), stepping_tid=tid)
+
+    def keep(self, start: int, length: int) -> Keep:
+        """Take pages away and hold their contents."""
+        reply = self._call(Op.KEEP, struct.pack("<QQII", start, length, 0, 0))
+        pages, kept, skipped, unpopulated, reason, _ = struct.unpack("<4QiI", reply)
+        return Keep(pages, kept, skipped, unpopulated, -reason)
+
+    def refault(self, start: int = 0, length: int = 0) -> Refault:
+        """Bring pages back; without a range, all."""
+        return Refault(*struct.unpack("<4Q", self._call(Op.REFAULT, _range(start, length))))
+
+    def fill_byte(self, start: int, length: int, byte: int = 0) -> Fill:
+        """Drop pages; the next access finds them full of one byte."""
+        payload = struct.pack("<QQIIQ", start, length, 1 if byte else 0, byte, 0)
+        return Fill(*struct.unpack("<QQ", self._call(Op.FILL, payload)))
+
+    def fill_file(self, start: int, length: int, fd: int, offset: int = 0) -> Fill:
+        """Drop pages; the next access finds a file's content, zeros beyond its end."""
+        payload = struct.pack("<QQIIQ", start, length, 2, 0, offset)
+        return Fill(*struct.unpack("<QQ", self._call(Op.FILL, payload, fd)))
+
+    def watch_add(
+        self, watch: int, start: int, length: int, *, trace: bool = False, write_only: bool = False
+    ) -> int:
+        """Watch bytes; answers the number of pages."""
+        flags = int(trace) | int(write_only) << 1
+        reply = self._call(Op.WATCH_ADD, struct.pack("<IIQQ", watch, flags, start, length))
+        pages: int = struct.unpack("<Q", reply)[0]
+        return pages
+
+    def watch_delete(self, watch: int) -> None:
+        """Forget a watch."""
+        self._call(Op.WATCH_DELETE, struct.pack("<II", watch, 0))
+
+    def watch_enable(self, watch: int, enabled: bool) -> None:
+        """Enable or disable a watch."""
+        self._call(Op.WATCH_ENABLE, struct.pack("<II", watch, int(enabled)))
+
+    def hit_take(self, tid: int) -> Hit | None:
+        """Take the hit that stopped a thread, or None."""
+        try:
+            reply = self._call(Op.HIT_TAKE, struct.pack("<II", tid, 0))
+        except HelperGoneError:
+            raise
+        except ControlError as error:
+            if error.errno == errno_module.ENOENT:
+                return None
+            raise
+        watch, owner, flags, call, address, pc, time_us, old, count = _HIT.unpack_from(reply)
+        return Hit(
+            watch=watch,
+            tid=owner,
+            kernel_mode=bool(flags & 1),
+            write=bool(flags & 2),
+            missing=bool(flags & 4),
+            syscall=None if call < 0 else call,
+            address=address,
+            pc=pc,
+            time_us=time_us,
+            syscall_count=count,
+            old=reply[_HIT.size : _HIT.size + old],
+        )
+
+    def step_begin(self, tid: int, address: int) -> None:
+        """Open the page of an address for one step of a thread."""
+        self._call(Op.STEP_BEGIN, struct.pack("<IIQ", tid, 0, address))
+
+    def step_end(self) -> list[int]:
+        """Close the step's pages; answers where else the thread touched watched pages."""
+        reply = self._call(Op.STEP_END)
+        count = struct.unpack_from("<I", reply)[0]
+        return list(struct.unpack_from(f"<{count}Q", reply, 8))
+
+    def show(self) -> None:
+        """Make everything present and writable, for the debugger to look."""
+        self._call(Op.SHOW)
+
+    def hide(self) -> Hide:
+        """End SHOW; arm what was opened again."""
+        return Hide(*struct.unpack("<QQ", self._call(Op.HIDE)))
+
+    def trace_read(self, first: int = 0, maximum: int = 1000) -> TracePart:
+        """Read recorded accesses from a position on."""
+        reply = self._call(Op.TRACE_READ, struct.pack("<QII", first, maximum, 0))
+        following, dropped, count, _ = struct.unpack_from("<QQII", reply)
+        events = [_event(reply, 24 + i * _EVENT.size) for i in range(count)]
+        return TracePart(events, following, dropped)
+
+    def trace(self) -> Iterator[Event]:
+        """All recorded accesses, oldest first."""
+        at = 0
+        while part := self.trace_read(at):
+            if not part.events:
+                return
+            yield from part.events
+            at = part.next
+
+    def trace_add(self, event: Event) -> None:
+        """Record an access the debugger saw."""
+        self._call(Op.TRACE_ADD, event.pack())
+
+    def trace_clear(self) -> None:
+        """Forget the recorded accesses."""
+        self._call(Op.TRACE_CLEAR)
+
+    def ledger(self, start: int = 0, length: int = 0) -> list[Run]:
+        """The pages we know something of; without a range, all."""
+        runs: list[Run] = []
+        cursor = 0
+        while True:
+            reply = self._call(Op.LEDGER_READ, _range(start, length) + struct.pack("<Q", cursor))
+            cursor, count, _ = struct.unpack_from("<QII", reply)
+            for i in range(count):
+                at, size, state, flags = _RUN.unpack_from(reply, 16 + i * _RUN.size)
+                runs.append(Run(at, size, State(state), bool(flags & 1)))
+            if not cursor:
+                return runs
+
+    def advise(self, start: int, length: int, advice: int) -> int:
+        """madvise(2) in the inferior's mm: 0 or -errno."""
+        reply = self._call(Op.ADVISE, struct.pack("<QQiI", start, length, advice, 0))
+        result: int = struct.unpack("<q", reply)[0]
+        return result
+
+    def release(self) -> int:
+        """Bring everything back and end the helper; answers the pages brought back."""
+        refaulted: int = struct.unpack("<Q", self._call(Op.RELEASE))[0]
+        return refaulted
+
+    def detaching(self, on: bool) -> None:
+        """Stop (or resume) signalling; waiting faults are resolved."""
+        self._call(Op.DETACHING, struct.pack("<II", int(on), 0))
+
+    def running(self, tid: int) -> None:
+        """Drop the hit of a thread."""
+        self._call(Op.RUNNING, struct.pack("<II", tid, 0))
+
+
+def _range(start: int, length: int) -> bytes:
+    return struct.pack("<QQ", start, length)

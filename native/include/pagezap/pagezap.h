@@ -1,0 +1,181 @@
+/* The library's functions, one block a source file. All answer 0 or -errno. */
+#ifndef PAGEZAP_H
+#define PAGEZAP_H
+
+#include "pagezap/session.h"
+#include "pagezap/uapi.h"
+#include "pagezap/util.h"
+
+#define pz_must_check __attribute__((warn_unused_result))
+
+/* uffd.c: the ioctls of a userfaultfd. */
+int pz_uffd_handshake(int uffd, uint64_t wanted, uint64_t *ret);
+int pz_uffd_available(int flags, uint64_t *ret);
+int pz_uffd_register(int uffd, uint64_t start, uint64_t length, uint64_t modes);
+int pz_uffd_unregister(int uffd, uint64_t start, uint64_t length);
+int pz_uffd_wake(int uffd, uint64_t start, uint64_t length);
+int pz_uffd_copy(int uffd, uint64_t dst, const void *src, uint64_t length, bool wp,
+		 uint64_t *ret);
+int pz_uffd_zeropage(int uffd, uint64_t dst, uint64_t length);
+int pz_uffd_protect(int uffd, uint64_t start, uint64_t length, bool protect, bool wake);
+
+/* agent.c: system calls in the inferior's mm. Main thread only. */
+int pz_agent_attach(struct pz_session *s);
+long pz_agent_call(struct pz_session *s, long number, const uint64_t *arguments);
+long pz_agent_syscall(struct pz_session *s, long number, uint64_t a, uint64_t b, uint64_t c);
+int pz_agent_map(struct pz_session *s, uint64_t length, int prot, uint64_t *ret);
+int pz_agent_unmap(struct pz_session *s, uint64_t start, uint64_t length);
+int pz_agent_move(struct pz_session *s, uint64_t dst, uint64_t src, uint64_t length,
+		  uint64_t *ret);
+int pz_agent_guard_install(struct pz_session *s);
+int pz_agent_guard_remove(struct pz_session *s);
+int pz_agent_end(struct pz_session *s);
+bool pz_agent_alive(struct pz_session *s);
+
+/* procfs.c */
+int pz_proc_open(pid_t pid, const char *leaf, int flags);
+int pz_proc_status_field(pid_t pid, pid_t tid, const char *field, uint64_t *ret);
+char pz_proc_state(pid_t pid, pid_t tid);
+uint64_t pz_proc_start_time(pid_t pid);
+uint64_t pz_proc_rss_kib(void);
+void pz_cache_init(struct pz_fd_cache *c, const char *leaf);
+void pz_cache_deinit(struct pz_fd_cache *c);
+ssize_t pz_cache_read(struct pz_fd_cache *c, pid_t pid, pid_t tid, char *buffer, size_t size);
+bool pz_proc_plain_file(pid_t pid, const char *leaf);
+bool pz_proc_has_task(pid_t pid, pid_t tid);
+pid_t pz_proc_local_tid(struct pz_session *s, pid_t tid);
+bool pz_proc_same_mm(pid_t a, pid_t b);
+bool pz_proc_same_file(pid_t a, int fd_a, pid_t b, int fd_b);
+
+/* maps.c: the mappings of the inferior. */
+struct pz_vma {
+	uint64_t start, end;
+	int prot;
+	bool private_anonymous;
+};
+typedef int (*pz_vma_visit)(void *context, const struct pz_vma *vma);
+int pz_maps_visit(pid_t pid, uint64_t start, uint64_t end, pz_vma_visit visit, void *context);
+int pz_maps_check_anonymous(struct pz_session *s, uint64_t start, uint64_t end);
+int pz_pagemap_read(struct pz_session *s, uint64_t start, uint64_t pages, uint64_t *ret);
+bool pz_pagemap_populated(uint64_t entry);
+
+/* regions.c: the table of registered ranges. Lock held. */
+#define pz_for_each_region(s, r)                                                                   \
+	for (struct pz_region *r = (s)->shared->regions;                                           \
+	     r < (s)->shared->regions + (s)->shared->n_regions; r++)
+struct pz_region *pz_region_find(struct pz_session *s, uint64_t address);
+struct pz_region *pz_region_next(struct pz_session *s, uint64_t address);
+int pz_region_split(struct pz_session *s, uint64_t address);
+int pz_region_cover(struct pz_session *s, uint64_t start, uint64_t end, uint64_t modes);
+int pz_region_remove(struct pz_session *s, uint64_t start, uint64_t end);
+int pz_region_rekey(struct pz_session *s, uint64_t from, uint64_t to, uint64_t length);
+
+/* ledger.c: one entry a page. Lock held. */
+uint64_t *pz_entry(struct pz_session *s, const struct pz_region *r, uint64_t address);
+void pz_entry_set(struct pz_session *s, uint64_t *entry, uint64_t value);
+void pz_entry_drop(struct pz_session *s, uint64_t *entry, enum pz_state state);
+int pz_content_read(struct pz_session *s, const struct pz_region *r, uint64_t address, void *ret);
+void pz_ledger_recount(struct pz_session *s);
+
+/* store.c: content in a memfd of our own. */
+int pz_store_put(struct pz_session *s, const void *page, uint64_t *ret);
+int pz_store_get(struct pz_session *s, uint64_t slot, void *ret);
+void pz_store_free(struct pz_session *s, uint64_t slot);
+uint64_t pz_store_bytes(struct pz_session *s);
+
+/* keep.c, bring.c: pages away and back. Main thread, lock not held. */
+struct pz_keep_result {
+	uint64_t pages, kept, skipped, unpopulated;
+	int reason;
+};
+int pz_keep(struct pz_session *s, uint64_t start, uint64_t length, bool shown_only,
+	    struct pz_keep_result *ret);
+int pz_keep_by_copy(struct pz_session *s, uint64_t start, uint64_t end, bool shown_only,
+		    struct pz_keep_result *ret);
+struct pz_bring_result {
+	uint64_t pages, refaulted, resident, unpopulated;
+};
+int pz_bring(struct pz_session *s, uint64_t start, uint64_t end, bool show,
+	     struct pz_bring_result *ret);
+int pz_bring_moving(struct pz_session *s);
+void pz_free_leftovers(struct pz_session *s, bool all);
+void pz_free_garbage(struct pz_session *s);
+void pz_main_pause(struct pz_session *s);
+
+/* fill.c */
+int pz_fill(struct pz_session *s, uint64_t start, uint64_t length, uint32_t kind, uint32_t byte,
+	    int fd, uint64_t offset, uint64_t *ret_pages, uint64_t *ret_dropped);
+int pz_advise(struct pz_session *s, uint64_t start, uint64_t length, int advice, int64_t *ret);
+
+/* watch.c: watches and the protection of their pages. */
+int pz_watch_add(struct pz_session *s, uint32_t id, uint32_t flags, uint64_t start,
+		 uint64_t length, uint64_t *ret_pages);
+int pz_watch_delete(struct pz_session *s, uint32_t id);
+int pz_watch_enable(struct pz_session *s, uint32_t id, bool enabled);
+const struct pz_watch *pz_watch_on_page(struct pz_session *s, uint64_t page, bool write,
+					uint64_t address, bool *ret_exact, bool *ret_stopping);
+bool pz_watch_covers(struct pz_session *s, uint64_t page);
+void pz_protect_all(struct pz_session *s, bool protect);
+void pz_protect_page(struct pz_session *s, uint64_t page, bool protect);
+void pz_pages_add(struct pz_pages *p, uint64_t page);
+void pz_rearm(struct pz_session *s, struct pz_pages *p);
+
+/* hits.c: stops, and the end of system calls that were watched. */
+struct pz_hit *pz_hit_of(struct pz_session *s, pid_t tid, bool create);
+void pz_hit_clear(struct pz_hit *h);
+void pz_hit_clear_all(struct pz_session *s);
+int pz_hit_signal(struct pz_session *s, struct pz_hit *h);
+void pz_hit_forget_deferral(struct pz_session *s, struct pz_hit *h);
+void pz_hit_line_pc(const char *line, uint64_t *ret);
+bool pz_may_stop(struct pz_session *s, pid_t tid);
+void pz_hits_tick(struct pz_session *s);
+void pz_hit_record(struct pz_session *s, const struct pz_hit_head *h, enum pz_by by, bool stopped);
+
+/* fault.c, serve.c, events.c: the fault thread. */
+int pz_fault_start(struct pz_session *s);
+void pz_fault_stop(struct pz_session *s);
+void pz_fault_handle(struct pz_session *s, const struct pz_fault *f);
+int pz_serve_missing(struct pz_session *s, uint64_t page, bool protect, bool mark_shown);
+int pz_serve_wp(struct pz_session *s, uint64_t page);
+void pz_event_handle(struct pz_session *s, const struct uffd_msg *m);
+void pz_place(struct pz_session *s, pid_t tid);
+void pz_kick(struct pz_session *s);
+
+/* step.c: SHOW, HIDE, STEP. Main thread, lock not held. */
+int pz_show(struct pz_session *s);
+int pz_hide(struct pz_session *s, uint64_t *ret_taken, uint64_t *ret_lost);
+int pz_step_begin(struct pz_session *s, pid_t tid, uint64_t address);
+int pz_step_end(struct pz_session *s);
+
+/* trace.c. Lock held. */
+int pz_trace_init(struct pz_session *s);
+void pz_trace_deinit(struct pz_session *s);
+void pz_trace_add(struct pz_session *s, const struct pz_event *e);
+uint32_t pz_trace_read(struct pz_session *s, uint64_t first, uint32_t max, struct pz_event *ret,
+		       uint64_t *ret_next, uint64_t *ret_dropped);
+void pz_trace_clear(struct pz_session *s);
+
+/* control.c, ops.c */
+int pz_control_init(struct pz_session *s);
+int pz_control_run(struct pz_session *s);
+void pz_tick(struct pz_session *s);
+struct pz_reply {
+	int status;
+	uint32_t length;
+	bool end; /* leave after the answer */
+	uint8_t payload[PZ_PACKET_MAX - sizeof(struct pz_header)];
+};
+void pz_op_dispatch(struct pz_session *s, struct pz_client *c, uint16_t op, const uint8_t *payload,
+		    uint32_t length, int fd, struct pz_reply *ret);
+
+/* session.c, keeper.c, release.c, recover.c */
+int pz_session_init(struct pz_session *s, const struct pz_options *options, const char **ret_why);
+void pz_session_deinit(struct pz_session *s);
+int pz_keeper_start(struct pz_session *s);
+int pz_release(struct pz_session *s, bool debugger_died, uint64_t *ret);
+int pz_recover(struct pz_session *s);
+
+/* probe.c */
+int pz_probe(char *buffer, size_t size);
+
+#endif

@@ -1,0 +1,189 @@
+/*
+ * One session: everything the helper knows of one inferior. Passed to every
+ * function; there are no globals.
+ *
+ * Two threads. The main thread serves the socket and is the only one that talks
+ * to the agent. The fault thread reads the userfaultfd and waits on nothing but
+ * `lock`, which nobody holds over an agent call that could raise an event.
+ */
+#ifndef PAGEZAP_SESSION_H
+#define PAGEZAP_SESSION_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "pagezap/mailbox.h"
+#include "pagezap/protocol.h"
+#include "pagezap/shared.h"
+
+#define PZ_MAX_WATCHES	256
+#define PZ_MAX_HITS	64
+#define PZ_MAX_OPENED	1024
+#define PZ_MAX_STEP	256
+#define PZ_MAX_DEFERRED 256
+#define PZ_MAX_CLIENTS	8
+#define PZ_LINE		192
+#define PZ_CHUNK	(4ull << 20) /* bytes moved with the lock held: a fraction of a ms */
+
+struct pz_options {
+	pid_t pid;
+	int uffd_number;
+	int command_number;
+	uint64_t mailbox;
+	uint64_t code;
+	uint64_t code_length;
+	bool no_move;
+	uint32_t ring;
+	int ready_fd;
+};
+
+struct pz_watch {
+	uint32_t id;
+	uint32_t flags;
+	uint64_t start;
+	uint64_t length;
+	bool enabled;
+};
+
+/* A stop the debugger has not taken yet, one a thread. */
+struct pz_hit {
+	bool used;
+	bool ready;    /* signalled: HIT_TAKE may have it */
+	bool deferred; /* waits for the end of its system call */
+	bool exact;    /* the address lies in the watched bytes */
+	unsigned int running;
+	uint64_t content_length; /* watched bytes to compare when not exact */
+	uint64_t content_address;
+	char line[PZ_LINE]; /* its line of /proc/PID/task/TID/syscall */
+	struct pz_hit_head head;
+	uint8_t *old; /* one page, or NULL */
+};
+
+/* A set of page addresses; `overflow` means: all of them. */
+struct pz_pages {
+	uint64_t page[PZ_MAX_OPENED];
+	unsigned int count;
+	bool overflow;
+};
+
+struct pz_counters {
+	uint64_t kept[PZ_ZAPPED + 1]; /* pages in each state, shown or not */
+	uint64_t shown;
+	uint64_t leftovers;
+	uint64_t faults, served_missing, served_wp, hits, signals;
+	uint64_t forks, removes, unmaps, remaps;
+};
+
+struct pz_trace {
+	struct pz_event *ring;
+	uint64_t capacity;
+	uint64_t next;
+	uint64_t first;
+};
+
+struct pz_fd_slot {
+	pid_t tid;
+	int fd;
+	uint64_t used;
+};
+
+#define PZ_FD_SLOTS 32
+
+struct pz_fd_cache {
+	const char *leaf;
+	struct pz_fd_slot slot[PZ_FD_SLOTS];
+	uint64_t clock;
+};
+
+struct pz_client {
+	int fd;
+	bool owner;
+};
+
+struct pz_free_slots {
+	uint32_t *slot;
+	size_t count, capacity;
+};
+
+struct pz_fault {
+	uint64_t address;
+	uint64_t flags;
+	pid_t tid;
+};
+
+struct pz_session {
+	struct pz_options options;
+	int pidfd;
+	int uffd;
+	int command_fd;
+	int mem_fd;
+	int pagemap_fd;
+	int shared_fd;
+	int store_fd;
+	int listen_fd;
+	int signal_fd;
+	int kick_fd; /* the fault thread wakes the main thread */
+	int stop_fd; /* the main thread ends the fault thread */
+	int agent_pidfd;
+	pid_t agent;
+	pid_t keeper;
+	uint64_t start_us;
+	uint64_t features;
+	bool move;
+	bool wp;
+	bool same_pid_namespace;
+	bool in_recovery;
+
+	volatile struct pz_mailbox *mailbox;
+	struct pz_shared *shared;
+	uint64_t *ledger;
+
+	pthread_t fault_thread;
+	bool fault_thread_runs;
+	pthread_mutex_t lock; /* all of what follows, and `shared` */
+	_Atomic unsigned int fault_wants;
+	bool hold; /* recovery: faults are put off until the ledger is exact */
+	bool shown;
+	bool detaching;
+	bool releasing;
+	bool owned;
+	bool ended;
+	bool owner_lost;
+	uint64_t rearm_us, leftover_us, check_us; /* the last time each was done */
+	bool dead; /* the inferior's mm is gone */
+	bool was_stopped;
+	pid_t stepping_tid;
+	unsigned int n_step_pages;
+	uint64_t step_page[PZ_MAX_STEP];
+	unsigned int n_step_faults;
+	uint64_t step_fault[PZ_MAX_STEP];
+	unsigned int n_watches;
+	struct pz_watch watch[PZ_MAX_WATCHES];
+	struct pz_hit hit[PZ_MAX_HITS];
+	unsigned int n_deferred_hits;
+	struct pz_pages opened; /* unprotected until the next HIDE */
+	struct pz_pages rearm;	/* unprotected for about a millisecond */
+	unsigned int n_put_off;
+	struct pz_fault put_off[PZ_MAX_DEFERRED];
+	struct pz_span own_zap; /* a REMOVE of this range is ours */
+	enum pz_state own_zap_state;
+	uint64_t last_remove_us;
+	bool stop_pending; /* a SIGSTOP of ours may not have been taken */
+	struct pz_counters count;
+	struct pz_trace trace;
+	struct pz_free_slots free_slots;
+	struct pz_fd_cache syscall_files; /* fault thread and main, under lock */
+	struct pz_fd_cache stat_files;	  /* fault thread */
+	pid_t placed_tid;
+	unsigned int placed_age;
+	int placed_cpu;
+	uint8_t *page_buffer; /* 64 pages, fault thread */
+	uint8_t *main_buffer; /* 64 pages, main thread */
+
+	struct pz_client client[PZ_MAX_CLIENTS];
+};
+
+#endif

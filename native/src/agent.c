@@ -1,0 +1,196 @@
+/* The agent's client: system calls in the inferior's mm. Main thread only. */
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "pagezap/pagezap.h"
+
+#define AGENT_START_MS	  5000
+#define GUARD_FLAGS	  0x5c000000ull /* SA_RESTORER | SA_NODEFER | SA_ONSTACK | SA_RESTART */
+#define SIGNAL_SET_LENGTH 8
+
+static volatile void *mailbox_at(struct pz_session *s, unsigned int offset)
+{
+	return (volatile char *)s->mailbox + offset;
+}
+
+static long futex(volatile unsigned int *word, int op, unsigned int value,
+		  const struct timespec *timeout)
+{
+	return syscall(SYS_futex, word, op, value, timeout, NULL, 0);
+}
+
+static bool pidfd_ended(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	return fd >= 0 && poll(&p, 1, 0) > 0;
+}
+
+bool pz_agent_alive(struct pz_session *s)
+{
+	return s->agent > 0 && !pidfd_ended(s->agent_pidfd);
+}
+
+/* Waits until a word of the mailbox has a value. */
+static int wait_word(struct pz_session *s, volatile unsigned int *word, unsigned int value,
+		     uint64_t limit_us)
+{
+	static const struct timespec slice = {.tv_nsec = 100000000};
+	uint64_t end = limit_us ? pz_now_us() + limit_us : 0;
+	unsigned int seen;
+
+	while ((seen = __atomic_load_n(word, __ATOMIC_ACQUIRE)) != value) {
+		if (futex(word, FUTEX_WAIT, seen, &slice) == 0 || errno != ETIMEDOUT)
+			continue;
+		if (pidfd_ended(s->agent_pidfd))
+			return -ESRCH;
+		if (end && pz_now_us() > end)
+			return -ETIMEDOUT;
+	}
+	return 0;
+}
+
+int pz_agent_attach(struct pz_session *s)
+{
+	volatile struct pz_mailbox *m = s->mailbox;
+	int error = wait_word(s, &m->ready, PZ_AGENT_READY, AGENT_START_MS * 1000ull);
+
+	if (error)
+		return error;
+	s->agent = m->agent_tid;
+	s->agent_pidfd = (int)syscall(SYS_pidfd_open, s->agent, 0);
+	if (s->agent_pidfd < 0)
+		return -errno;
+	return pz_proc_same_mm(s->agent, s->options.pid) ? 0 : -ESRCH;
+}
+
+long pz_agent_call(struct pz_session *s, long number, const uint64_t *arguments)
+{
+	volatile struct pz_mailbox *m = s->mailbox;
+	unsigned int sequence;
+	int error;
+
+	/* A call that a predecessor began (recovery) ends first. */
+	error = wait_word(s, &m->done, m->sequence, 0);
+	if (error)
+		return error;
+	m->number = number;
+	for (int i = 0; i < 6; i++)
+		m->argument[i] = (long long)arguments[i];
+	sequence = m->sequence + 1;
+	__atomic_store_n(&m->sequence, sequence, __ATOMIC_RELEASE);
+	futex(&m->sequence, FUTEX_WAKE, 1, NULL);
+	error = wait_word(s, &m->done, sequence, 0);
+	return error ? error : (long)m->result;
+}
+
+long pz_agent_syscall(struct pz_session *s, long number, uint64_t a, uint64_t b, uint64_t c)
+{
+	const uint64_t arguments[6] = {a, b, c};
+
+	return pz_agent_call(s, number, arguments);
+}
+
+int pz_agent_map(struct pz_session *s, uint64_t length, int prot, uint64_t *ret)
+{
+	const uint64_t huge = 2ull << 20;
+	uint64_t slop = length >= huge ? huge : 0;
+	const uint64_t arguments[6] = {0, length + slop, (uint64_t)prot,
+				       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, ~0ull};
+	long at = pz_agent_call(s, SYS_mmap, arguments);
+	uint64_t start;
+
+	if (at < 0 && at > -4096)
+		return (int)at;
+	start = slop ? ((uint64_t)at + huge - 1) & ~(huge - 1) : (uint64_t)at;
+	if (start > (uint64_t)at)
+		pz_agent_unmap(s, (uint64_t)at, start - (uint64_t)at);
+	if (start + length < (uint64_t)at + length + slop)
+		pz_agent_unmap(s, start + length, (uint64_t)at + slop - start);
+	/* Not in children; never filled with zeros by khugepaged. */
+	pz_agent_syscall(s, SYS_madvise, start, length, MADV_DONTFORK);
+	pz_agent_syscall(s, SYS_madvise, start, length, MADV_NOHUGEPAGE);
+	*ret = start;
+	return 0;
+}
+
+int pz_agent_unmap(struct pz_session *s, uint64_t start, uint64_t length)
+{
+	return (int)pz_agent_syscall(s, SYS_munmap, start, length, 0);
+}
+
+int pz_agent_move(struct pz_session *s, uint64_t dst, uint64_t src, uint64_t length, uint64_t *ret)
+{
+	volatile struct pz_uffdio_move *m = mailbox_at(s, PZ_MAILBOX_MOVE);
+	long error;
+
+	m->dst = dst;
+	m->src = src;
+	m->len = length;
+	m->mode = PZ_MOVE_MODE_ALLOW_SRC_HOLES;
+	m->move = 0;
+	error = pz_agent_syscall(s, SYS_ioctl, (uint64_t)s->options.uffd_number, PZ_UFFDIO_MOVE,
+				 s->options.mailbox + PZ_MAILBOX_MOVE);
+	*ret = m->move > 0 ? (uint64_t)m->move : 0;
+	return (int)error;
+}
+
+static long sigaction_call(struct pz_session *s, bool set)
+{
+	const uint64_t arguments[6] = {
+		SIGTRAP, set ? s->options.mailbox + PZ_MAILBOX_SIGNAL : 0,
+		s->options.mailbox + PZ_MAILBOX_SIGNAL_OLD, SIGNAL_SET_LENGTH};
+
+	return pz_agent_call(s, SYS_rt_sigaction, arguments);
+}
+
+/*
+ * When a debugger is killed while a thread is in the signal stop of a step, its
+ * SIGTRAP is delivered and would end the inferior: a handler that does nothing
+ * stands in, where the program has none.
+ */
+int pz_agent_guard_install(struct pz_session *s)
+{
+	struct pz_kernel_sigaction *new = (void *)(uintptr_t)mailbox_at(s, PZ_MAILBOX_SIGNAL);
+	struct pz_kernel_sigaction *old = (void *)(uintptr_t)mailbox_at(s, PZ_MAILBOX_SIGNAL_OLD);
+	struct pz_agent_table table;
+	long error;
+
+	if (pread(s->mem_fd, &table, sizeof(table), (off_t)(s->options.code + PZ_AGENT_TABLE)) !=
+		    (ssize_t)sizeof(table) ||
+	    table.magic != PZ_AGENT_MAGIC)
+		return -ENOEXEC;
+	error = sigaction_call(s, false);
+	if (error || old->handler != (uint64_t)(uintptr_t)SIG_DFL)
+		return (int)error;
+	*new = (struct pz_kernel_sigaction){.handler = s->options.code + table.trap_handler,
+					    .flags = GUARD_FLAGS,
+					    .restorer = s->options.code + table.restorer};
+	error = sigaction_call(s, true);
+	if (!error)
+		s->shared->guard = 1;
+	return (int)error;
+}
+
+int pz_agent_guard_remove(struct pz_session *s)
+{
+	struct pz_kernel_sigaction *new = (void *)(uintptr_t)mailbox_at(s, PZ_MAILBOX_SIGNAL);
+	struct pz_kernel_sigaction *old = (void *)(uintptr_t)mailbox_at(s, PZ_MAILBOX_SIGNAL_OLD);
+	long error;
+
+	if (!s->shared->guard)
+		return 0;
+	error = sigaction_call(s, false);
+	if (error)
+		return (int)error;
+	if (old->handler >= s->options.code && old->handler < s->options.code + PZ_PAGE) {
+		*new = (struct pz_kernel_sigaction){0};
+		error = sigaction_call(s, true);
+	}
+	s->shared->guard = 0;
+	return (int)error;
+}

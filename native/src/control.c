@@ -1,0 +1,248 @@
+/* The control socket and the main loop. */
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "pagezap/pagezap.h"
+
+#define CHECK_US    1000000
+#define LEFTOVER_US 50000
+#define REARM_US    1000
+#define DEFERRED_US 100
+#define FIXED	    4
+
+int pz_control_init(struct pz_session *s)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int n;
+
+	s->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (s->listen_fd < 0)
+		return -errno;
+	n = snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, "pagezap-%u-%d-%llu",
+		     getuid(), s->options.pid,
+		     (unsigned long long)pz_proc_start_time(s->options.pid));
+	if (bind(s->listen_fd, (struct sockaddr *)&address,
+		 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)) < 0)
+		return -errno;
+	return listen(s->listen_fd, 8) < 0 ? -errno : 0;
+}
+
+static void accept_client(struct pz_session *s)
+{
+	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct ucred who;
+	socklen_t length = sizeof(who);
+
+	if (fd < 0)
+		return;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &length) == 0 &&
+	    (who.uid == getuid() || who.uid == 0)) {
+		for (int i = 0; i < PZ_MAX_CLIENTS; i++) {
+			if (s->client[i].fd < 0) {
+				s->client[i] = (struct pz_client){.fd = fd};
+				return;
+			}
+		}
+	}
+	close(fd);
+}
+
+static void owner_gone(struct pz_session *s)
+{
+	uint64_t refaulted;
+
+	if (pz_release(s, true, &refaulted) == 0)
+		s->ended = true;
+	else
+		s->owner_lost = true; /* tried again by the tick */
+}
+
+static void drop_client(struct pz_session *s, struct pz_client *c)
+{
+	bool owner = c->owner;
+
+	close(c->fd);
+	*c = (struct pz_client){.fd = -1};
+	if (owner && !s->ended)
+		owner_gone(s);
+}
+
+/* Receives a packet and the descriptor it may carry. */
+static ssize_t receive(int client, void *buffer, size_t size, int *ret_fd)
+{
+	char control[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = {buffer, size};
+	struct msghdr m = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = control,
+			   .msg_controllen = sizeof(control)};
+	ssize_t n = recvmsg(client, &m, MSG_CMSG_CLOEXEC | MSG_TRUNC);
+
+	for (struct cmsghdr *h = n > 0 ? CMSG_FIRSTHDR(&m) : NULL; h; h = CMSG_NXTHDR(&m, h)) {
+		if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
+			memcpy(ret_fd, CMSG_DATA(h), sizeof(int));
+	}
+	return n;
+}
+
+static void answer(struct pz_client *c, const struct pz_header *request, const struct pz_reply *r)
+{
+	struct pz_header h = {.version = PZ_PROTOCOL,
+			      .op = request->op,
+			      .length = r->length,
+			      .sequence = request->sequence,
+			      .status = r->status};
+	struct iovec iov[2] = {{&h, sizeof(h)}, {(void *)(uintptr_t)r->payload, r->length}};
+	struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
+	struct pollfd p = {.fd = c->fd, .events = POLLOUT};
+
+	while (sendmsg(c->fd, &m, MSG_NOSIGNAL) < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			return;
+		if (poll(&p, 1, 1000) <= 0)
+			return; /* it does not read its answers */
+	}
+}
+
+static void serve_client(struct pz_session *s, struct pz_client *c, uint8_t *packet,
+			 struct pz_reply *reply)
+{
+	struct pz_header h = {0};
+	pz_autoclose int fd = -1;
+	ssize_t n = receive(c->fd, packet, PZ_PACKET_MAX, &fd);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		drop_client(s, c);
+		return;
+	}
+	reply->status = 0;
+	reply->length = 0;
+	reply->end = false;
+	memcpy(&h, packet, pz_min((uint64_t)n, sizeof(h)));
+	if ((size_t)n < sizeof(h) || n > PZ_PACKET_MAX || h.version != PZ_PROTOCOL ||
+	    h.length != (size_t)n - sizeof(h) || h.status)
+		reply->status = -EPROTO;
+	else
+		pz_op_dispatch(s, c, h.op, packet + sizeof(h), h.length, fd, reply);
+	if (reply->status)
+		reply->length = 0;
+	answer(c, &h, reply);
+	if (reply->end)
+		s->ended = true;
+}
+
+/* An exec gave the inferior another mm: nothing of ours is in it. */
+static void check_inferior(struct pz_session *s)
+{
+	if (pz_proc_same_mm(s->agent, s->options.pid))
+		return;
+	s->dead = true;
+	s->ended = true;
+}
+
+/* What is done while time passes, and between two chunks of long work. */
+void pz_tick(struct pz_session *s)
+{
+	uint64_t now = pz_now_us();
+
+	{
+		PZ_GUARD(&s->lock);
+		if (s->n_deferred_hits)
+			pz_hits_tick(s);
+		if ((s->rearm.count || s->rearm.overflow) && now - s->rearm_us >= REARM_US) {
+			s->rearm_us = now;
+			if (!s->shown && !s->detaching)
+				pz_rearm(s, &s->rearm);
+		}
+	}
+	if (s->count.leftovers && now - s->leftover_us >= LEFTOVER_US) {
+		s->leftover_us = now;
+		pz_free_leftovers(s, false);
+	}
+	if (s->shared->n_garbage)
+		pz_free_garbage(s);
+	if (now - s->check_us >= CHECK_US) {
+		s->check_us = now;
+		check_inferior(s);
+		if (s->owner_lost && !s->ended)
+			owner_gone(s);
+	}
+}
+
+static struct timespec next_tick(struct pz_session *s)
+{
+	uint64_t us = CHECK_US;
+
+	PZ_GUARD(&s->lock);
+	if (s->count.leftovers)
+		us = LEFTOVER_US;
+	if ((s->rearm.count || s->rearm.overflow) && !s->shown)
+		us = REARM_US;
+	if (s->n_deferred_hits)
+		us = DEFERRED_US;
+	return (struct timespec){(time_t)(us / 1000000), (long)(us % 1000000) * 1000};
+}
+
+static void inferior_ended(struct pz_session *s)
+{
+	s->dead = true;
+	s->ended = true;
+}
+
+static void handle_signal(struct pz_session *s)
+{
+	uint64_t refaulted;
+
+	if (pz_release(s, false, &refaulted) == 0)
+		s->ended = true;
+}
+
+int pz_control_run(struct pz_session *s)
+{
+	pz_autofree uint8_t *packet = malloc(PZ_PACKET_MAX);
+	pz_autofree struct pz_reply *reply = malloc(sizeof(*reply));
+	uint64_t kicks;
+
+	if (!packet || !reply)
+		return -ENOMEM;
+	while (!s->ended) {
+		struct pollfd p[FIXED + PZ_MAX_CLIENTS] = {{.fd = s->listen_fd, .events = POLLIN},
+							   {.fd = s->kick_fd, .events = POLLIN},
+							   {.fd = s->signal_fd, .events = POLLIN},
+							   {.fd = s->pidfd, .events = POLLIN}};
+		struct timespec timeout = next_tick(s);
+
+		for (int i = 0; i < PZ_MAX_CLIENTS; i++)
+			p[FIXED + i] =
+				(struct pollfd){.fd = s->client[i].fd, .events = POLLIN};
+		if (ppoll(p, FIXED + PZ_MAX_CLIENTS, &timeout, NULL) < 0 && errno != EINTR)
+			return -errno;
+		if (p[3].revents) {
+			inferior_ended(s);
+			break;
+		}
+		if (p[1].revents && read(s->kick_fd, &kicks, sizeof(kicks)) < 0)
+			continue;
+		pz_tick(s);
+		if (p[2].revents)
+			handle_signal(s);
+		for (int i = 0; !s->ended && i < PZ_MAX_CLIENTS; i++) {
+			if (p[FIXED + i].fd >= 0 && p[FIXED + i].revents)
+				serve_client(s, &s->client[i], packet, reply);
+		}
+		if (!s->ended && p[0].revents)
+			accept_client(s);
+	}
+	if (s->dead) {
+		pz_agent_end(s);
+		s->shared->finished = 1;
+	}
+	return 0;
+}

@@ -1,0 +1,397 @@
+/* The fault thread: reads the userfaultfd, decides, resolves or stops. */
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "pagezap/pagezap.h"
+
+#define STACK_SIZE    (256 * 1024)
+#define PLACE_EVERY   32
+#define RUNNING_TRIES 2000
+
+void pz_kick(struct pz_session *s)
+{
+	uint64_t one = 1;
+
+	if (write(s->kick_fd, &one, sizeof(one)) < 0)
+		return; /* full: it is awake */
+}
+
+/* Follows the faulting thread: a fault served on its CPU costs an eighth. */
+void pz_place(struct pz_session *s, pid_t tid)
+{
+	char text[1024], *at;
+	cpu_set_t set;
+	int cpu;
+
+	if (tid == s->placed_tid && s->placed_age++ < PLACE_EVERY)
+		return;
+	s->placed_tid = tid;
+	s->placed_age = 0;
+	if (pz_cache_read(&s->stat_files, s->options.pid, tid, text, sizeof(text)) <= 0)
+		return;
+	at = strrchr(text, ')');
+	if (!at)
+		return;
+	at += 2;
+	for (int field = 3; field < 39 && at; field++) {
+		at = strchr(at, ' ');
+		if (at)
+			at++;
+	}
+	if (!at)
+		return;
+	cpu = atoi(at);
+	if (cpu == s->placed_cpu || cpu < 0 || cpu >= CPU_SETSIZE)
+		return;
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) == 0)
+		s->placed_cpu = cpu;
+}
+
+/* The thread's line of /proc/PID/task/TID/syscall, once it sleeps in its fault. */
+static ssize_t blocked_line(struct pz_session *s, pid_t tid, char *line, size_t size)
+{
+	ssize_t n = 0;
+
+	for (int i = 0; i < RUNNING_TRIES; i++) {
+		n = pz_cache_read(&s->syscall_files, s->options.pid, tid, line, size);
+		if (n <= 0 || strncmp(line, "running", 7) != 0)
+			return n;
+		sched_yield();
+	}
+	return n;
+}
+
+static void open_page(struct pz_session *s, uint64_t page, bool wp, bool write, bool mark)
+{
+	if (wp)
+		pz_serve_wp(s, page);
+	else
+		pz_serve_missing(s, page, !write, mark);
+}
+
+static void serve(struct pz_session *s, uint64_t page, bool wp)
+{
+	if (wp)
+		pz_serve_wp(s, page);
+	else
+		pz_serve_missing(s, page, !s->shown && !s->releasing && pz_watch_covers(s, page),
+				 false);
+}
+
+static void step_fault(struct pz_session *s, uint64_t page, uint64_t address, bool wp)
+{
+	if (s->n_step_faults < PZ_MAX_STEP)
+		s->step_fault[s->n_step_faults++] = address;
+	if (s->n_step_pages < PZ_MAX_STEP)
+		s->step_page[s->n_step_pages++] = page;
+	else
+		s->opened.overflow = true;
+	if (wp)
+		pz_serve_wp(s, page);
+	else
+		pz_serve_missing(s, page, false, true);
+}
+
+/* The address where a watch's own bytes on this page end. */
+static uint64_t watched_end(const struct pz_watch *w, uint64_t page)
+{
+	return pz_min(w->start + w->length, page + PZ_PAGE);
+}
+
+static void keep_old(struct pz_session *s, struct pz_hit *h, uint64_t page, uint64_t from,
+		     uint64_t end)
+{
+	struct pz_region *r = pz_region_find(s, page);
+
+	if (!h->old)
+		h->old = malloc(PZ_PAGE);
+	if (!h->old || !r || pz_content_read(s, r, page, s->page_buffer))
+		return;
+	memcpy(h->old, s->page_buffer + (from - page), end - from);
+	h->content_address = from;
+	h->content_length = end - from;
+}
+
+/* Calls that a signal ends after they copied: what they return stays true. */
+static bool stops_at_once(struct pz_session *s, const char *line)
+{
+	static const int calls[] = {SYS_read,	 SYS_pread64, SYS_readv,  SYS_preadv,
+				    SYS_preadv2, SYS_recvfrom, SYS_recvmsg};
+	unsigned long fd, flags_at_3 = 0, a1, a2;
+	char path[64];
+	int number;
+
+	if (sscanf(line, "%d %lx %lx %lx %lx", &number, &fd, &a1, &a2, &flags_at_3) < 5)
+		return false;
+	if (number == SYS_recvfrom && (flags_at_3 & 0x100 /* MSG_WAITALL */))
+		return false;
+	if (number == SYS_recvmsg && (a2 & 0x100))
+		return false;
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		if (calls[i] == number) {
+			snprintf(path, sizeof(path), "fd/%d", (int)fd);
+			return pz_proc_plain_file(s->options.pid, path);
+		}
+	}
+	return false;
+}
+
+static void kernel_stop(struct pz_session *s, const struct pz_fault *f, const struct pz_watch *w,
+			bool exact, const char *line)
+{
+	uint64_t page = pz_page_down(f->address);
+	bool wp = f->flags & UFFD_PAGEFAULT_FLAG_WP, write = wp || f->flags & UFFD_PAGEFAULT_FLAG_WRITE;
+	uint64_t from = pz_max(f->address, w->start);
+	struct pz_hit *h = pz_hit_of(s, f->tid, true);
+	bool again = h && (h->head.flags & PZ_HIT_KERNEL) && !strcmp(h->line, line);
+
+	if (!h) {
+		serve(s, page, wp);
+		return;
+	}
+	if (again) {
+		h->head.syscall_count++;
+		if (exact && !h->exact) { /* the first fault of the call that is one */
+			h->exact = true;
+			h->head.address = f->address;
+			keep_old(s, h, page, from, watched_end(w, page));
+		}
+	} else {
+		uint8_t *old = h->old;
+
+		*h = (struct pz_hit){.used = true, .exact = exact, .old = old};
+		h->head = (struct pz_hit_head){
+			.watch = w->id,
+			.tid = (uint32_t)f->tid,
+			.flags = PZ_HIT_KERNEL | (write ? PZ_HIT_WRITE : 0) | (wp ? 0 : PZ_HIT_MISSING),
+			.syscall = atoi(line),
+			.address = exact ? f->address : from,
+			.time_us = pz_now_us(),
+			.syscall_count = 1,
+		};
+		snprintf(h->line, sizeof(h->line), "%s", line);
+		pz_hit_line_pc(line, &h->head.pc);
+		if (from < watched_end(w, page))
+			keep_old(s, h, page, from, watched_end(w, page));
+	}
+	pz_pages_add(&s->opened, page);
+	open_page(s, page, wp, write, true);
+	if (again)
+		return;
+	if (exact && stops_at_once(s, line)) {
+		pz_hit_signal(s, h);
+	} else {
+		h->deferred = true;
+		s->n_deferred_hits++;
+		pz_kick(s);
+	}
+}
+
+static void user_stop(struct pz_session *s, const struct pz_fault *f, const struct pz_watch *w,
+		      const char *line)
+{
+	bool wp = f->flags & UFFD_PAGEFAULT_FLAG_WP, write = wp || f->flags & UFFD_PAGEFAULT_FLAG_WRITE;
+	struct pz_hit *h = pz_hit_of(s, f->tid, true);
+	uint8_t *old;
+
+	if (!h) {
+		serve(s, pz_page_down(f->address), wp);
+		return;
+	}
+	old = h->old;
+	pz_hit_forget_deferral(s, h);
+	*h = (struct pz_hit){.used = true, .exact = true, .old = old};
+	h->head = (struct pz_hit_head){
+		.watch = w->id,
+		.tid = (uint32_t)f->tid,
+		.flags = (write ? PZ_HIT_WRITE : 0) | (wp ? 0 : PZ_HIT_MISSING),
+		.syscall = -1,
+		.address = f->address,
+		.time_us = pz_now_us(),
+	};
+	pz_hit_line_pc(line, &h->head.pc);
+	/* The fault stays unresolved: the signal takes the thread out of it, before the access. */
+	if (pz_hit_signal(s, h)) {
+		pz_hit_clear(h);
+		serve(s, pz_page_down(f->address), wp);
+	}
+}
+
+static void record(struct pz_session *s, const struct pz_fault *f, const struct pz_watch *w,
+		   const char *line, enum pz_by by)
+{
+	bool write = f->flags & (UFFD_PAGEFAULT_FLAG_WP | UFFD_PAGEFAULT_FLAG_WRITE);
+	struct pz_hit_head h = {
+		.watch = w->id,
+		.tid = (uint32_t)f->tid,
+		.flags = write ? PZ_HIT_WRITE : 0,
+		.syscall = line ? atoi(line) : -1,
+		.address = f->address,
+		.time_us = pz_now_us(),
+	};
+
+	if (line)
+		pz_hit_line_pc(line, &h.pc);
+	pz_hit_record(s, &h, by, false);
+}
+
+/* A fault of somebody who is not the inferior: never signalled, served at once. */
+static void foreign(struct pz_session *s, const struct pz_fault *f, const struct pz_watch *w,
+		    bool exact)
+{
+	uint64_t page = pz_page_down(f->address), tracer = 0;
+	bool wp = f->flags & UFFD_PAGEFAULT_FLAG_WP;
+	enum pz_by by = PZ_BY_OTHER;
+
+	pz_proc_status_field(s->options.pid, s->options.pid, "TracerPid:", &tracer);
+	if (f->tid == s->agent || (tracer && pz_proc_has_task((pid_t)tracer, f->tid)))
+		by = PZ_BY_DEBUGGER;
+	if (exact)
+		record(s, f, w, NULL, by);
+	pz_pages_add(&s->rearm, page);
+	pz_kick(s);
+	open_page(s, page, wp, true, true);
+}
+
+void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
+{
+	uint64_t page = pz_page_down(f->address);
+	bool wp = f->flags & UFFD_PAGEFAULT_FLAG_WP, write = wp || f->flags & UFFD_PAGEFAULT_FLAG_WRITE;
+	struct pz_region *r = pz_region_find(s, page);
+	const struct pz_watch *w = NULL;
+	bool exact = false, stopping = false, kernel;
+	char line[PZ_LINE];
+
+	s->count.faults++;
+	if (wp && r && (r->modes & UFFDIO_REGISTER_MODE_MISSING) && (*pz_entry(s, r, page) & PZ_MOVING))
+		return; /* being copied: woken when it is away */
+	if (!s->shown && !s->releasing)
+		w = pz_watch_on_page(s, page, write, f->address, &exact, &stopping);
+	if (!w) {
+		serve(s, page, wp);
+		return;
+	}
+	if (f->tid == s->stepping_tid) {
+		step_fault(s, page, f->address, wp);
+		return;
+	}
+	if (blocked_line(s, f->tid, line, sizeof(line)) <= 0) {
+		foreign(s, f, w, exact);
+		return;
+	}
+	kernel = strncmp(line, "-1 ", 3) != 0;
+	if (stopping && !pz_may_stop(s, f->tid))
+		stopping = false;
+	if (stopping && kernel) {
+		kernel_stop(s, f, w, exact, line);
+	} else if (stopping) {
+		user_stop(s, f, w, line);
+	} else if (exact) {
+		record(s, f, w, line, PZ_BY_INFERIOR);
+		pz_pages_add(&s->opened, page);
+		open_page(s, page, wp, write, true);
+	} else {
+		pz_pages_add(&s->rearm, page);
+		pz_kick(s);
+		open_page(s, page, wp, write, true);
+	}
+}
+
+static void retry_put_off(struct pz_session *s)
+{
+	unsigned int n = s->n_put_off;
+	struct pz_fault list[PZ_MAX_DEFERRED];
+
+	if (!n || s->hold)
+		return;
+	memcpy(list, s->put_off, n * sizeof(list[0]));
+	s->n_put_off = 0;
+	for (unsigned int i = 0; i < n; i++)
+		serve(s, pz_page_down(list[i].address), list[i].flags & UFFD_PAGEFAULT_FLAG_WP);
+}
+
+/* Reads and handles one message; false where there is none. Lock held over the read: what a
+ * fork event finds in the ledger is what the child was copied from. */
+static bool handle_one(struct pz_session *s)
+{
+	struct uffd_msg m;
+	struct pz_fault f;
+
+	atomic_fetch_add(&s->fault_wants, 1);
+	PZ_GUARD(&s->lock);
+	atomic_fetch_sub(&s->fault_wants, 1);
+	if (read(s->uffd, &m, sizeof(m)) != (ssize_t)sizeof(m)) {
+		retry_put_off(s);
+		return false;
+	}
+	if (m.event != UFFD_EVENT_PAGEFAULT) {
+		pz_event_handle(s, &m);
+		return true;
+	}
+	f = (struct pz_fault){.address = m.arg.pagefault.address,
+			      .flags = m.arg.pagefault.flags,
+			      .tid = pz_proc_local_tid(s, (pid_t)m.arg.pagefault.feat.ptid)};
+	if (s->hold && s->n_put_off < PZ_MAX_DEFERRED)
+		s->put_off[s->n_put_off++] = f;
+	else
+		pz_fault_handle(s, &f);
+	pz_place(s, f.tid);
+	return true;
+}
+
+static void *fault_main(void *argument)
+{
+	struct pz_session *s = argument;
+	struct pollfd p[2] = {{.fd = s->uffd, .events = POLLIN},
+			      {.fd = s->stop_fd, .events = POLLIN}};
+
+	for (;;) {
+		bool waiting = s->n_put_off && !s->hold;
+
+		if (poll(p, 2, waiting ? 1 : -1) < 0 && errno != EINTR)
+			break;
+		if (p[1].revents)
+			break;
+		if (waiting || p[0].revents & POLLIN)
+			handle_one(s);
+		else if (p[0].revents & (POLLERR | POLLHUP))
+			break;
+	}
+	return NULL;
+}
+
+int pz_fault_start(struct pz_session *s)
+{
+	pthread_attr_t attributes;
+	sigset_t all, old;
+	int error;
+
+	s->placed_cpu = -1;
+	sigfillset(&all);
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, STACK_SIZE);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	error = pthread_create(&s->fault_thread, &attributes, fault_main, s);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attributes);
+	s->fault_thread_runs = !error;
+	return -error;
+}
+
+void pz_fault_stop(struct pz_session *s)
+{
+	uint64_t one = 1;
+
+	if (!s->fault_thread_runs)
+		return;
+	if (write(s->stop_fd, &one, sizeof(one)) < 0)
+		return;
+	pthread_join(s->fault_thread, NULL);
+	s->fault_thread_runs = false;
+}

@@ -1,0 +1,288 @@
+/* Taking pages away: UFFDIO_MOVE into a reserved range of the same mm, by the agent. */
+#include <sched.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "pagezap/pagezap.h"
+
+#define CHUNK_PAGES	(PZ_CHUNK / PZ_PAGE)
+#define PATIENCE	200
+#define REMOVE_GRACE_US 2000
+
+struct keeping {
+	struct pz_session *s;
+	struct pz_keep_result *result;
+	bool shown_only;
+	unsigned int patience;
+	uint64_t at;  /* the first page not done */
+	uint64_t end;
+	uint64_t *pagemap;
+};
+
+/* Between two chunks: lets the fault thread have the lock. */
+void pz_main_pause(struct pz_session *s)
+{
+	if (atomic_load(&s->fault_wants))
+		pz_sleep_us(20);
+}
+
+/* The entry's page is to be taken: neither kept already nor left to be. */
+static bool wanted(const struct keeping *k, uint64_t entry, uint64_t pagemap)
+{
+	if (pz_entry_kept(entry) || !pz_pagemap_populated(pagemap))
+		return false;
+	return !k->shown_only || (entry & PZ_SHOWN);
+}
+
+static void skip(struct keeping *k, uint64_t *entry, int reason)
+{
+	k->result->skipped++;
+	k->result->reason = reason;
+	pz_entry_set(k->s, entry, *entry & PZ_LEFTOVER);
+}
+
+static uint64_t taken_value(uint64_t entry)
+{
+	bool filled = (entry & PZ_SHOWN) &&
+		      ((entry & PZ_FILLED) || pz_entry_state(entry) == PZ_FILL);
+
+	return PZ_STASH | (filled ? PZ_FILLED : 0);
+}
+
+/* Settles the entries of [start, start + moved): content is in the stash now. */
+static void settle(struct keeping *k, struct pz_region *r, uint64_t start, uint64_t end, bool taken)
+{
+	for (uint64_t a = start; a < end; a += PZ_PAGE) {
+		uint64_t *e = pz_entry(k->s, r, a);
+
+		if (!(*e & PZ_MOVING))
+			continue;
+		if (taken) {
+			pz_entry_set(k->s, e, *e & ~PZ_MOVING);
+			k->result->kept++;
+		} else {
+			pz_entry_set(k->s, e, PZ_NONE);
+		}
+	}
+}
+
+/* A stale copy in the stash is in the way. Unregistered, so that no event is raised. */
+static void clean_stash(struct pz_session *s, struct pz_region *r, uint64_t a, uint64_t length)
+{
+	uint64_t stash = r->stash + (a - r->start);
+
+	pz_agent_syscall(s, SYS_madvise, stash, length, MADV_DONTNEED);
+	for (uint64_t p = a; p < a + length; p += PZ_PAGE) {
+		uint64_t *e = pz_entry(s, r, p);
+
+		if (*e & PZ_LEFTOVER)
+			pz_entry_set(s, e, *e & ~PZ_LEFTOVER);
+	}
+}
+
+/*
+ * Moves the run [start, end), all of whose entries are wanted or empty. The
+ * entries say MOVING before and are exact after. Lock held; the agent's MOVE
+ * raises no event. Answers -EAGAIN where the lock has to be given up first.
+ */
+static int move_run(struct keeping *k, struct pz_region *r, uint64_t start, uint64_t end)
+{
+	struct pz_session *s = k->s;
+	uint64_t at = start;
+
+	while (at < end) {
+		uint64_t moved = 0;
+		int error = pz_agent_move(s, r->stash + (at - r->start), at, end - at, &moved);
+		uint64_t *e;
+
+		settle(k, r, at, at + moved, true);
+		at += moved;
+		if (!error || at >= end)
+			continue;
+		e = pz_entry(s, r, at);
+		if (error == -EAGAIN || error == -EINVAL || error == -ESRCH || error == -ENODEV ||
+		    error == -ENOTTY) {
+			settle(k, r, at, end, false);
+			k->at = at;
+			return error;
+		}
+		if (error == -EFAULT && !(*e & PZ_MOVING)) {
+			/* A marker on an empty page: without it the page is as empty. */
+			pz_uffd_protect(s->uffd, at, PZ_PAGE, false, false);
+		} else if (*e & PZ_MOVING) {
+			skip(k, e, error);
+		}
+		at += PZ_PAGE;
+	}
+	return 0;
+}
+
+static void mark_run(struct keeping *k, struct pz_region *r, uint64_t start, uint64_t end,
+		     uint64_t base)
+{
+	for (uint64_t a = start; a < end; a += PZ_PAGE) {
+		uint64_t *e = pz_entry(k->s, r, a);
+
+		if (wanted(k, *e, k->pagemap[(a - base) / PZ_PAGE]))
+			pz_entry_set(k->s, e, taken_value(*e) | PZ_MOVING);
+	}
+}
+
+/* Can be part of a MOVE: wanted, or empty on both sides. */
+static bool movable(const struct keeping *k, uint64_t entry, uint64_t pagemap)
+{
+	if (wanted(k, entry, pagemap))
+		return true;
+	return !pz_pagemap_populated(pagemap) && !pz_entry_kept(entry);
+}
+
+/* One chunk, inside one region, lock held. */
+static int keep_chunk(struct keeping *k, struct pz_region *r, uint64_t start, uint64_t end)
+{
+	struct pz_session *s = k->s;
+	int error = pz_pagemap_read(s, start, (end - start) / PZ_PAGE, k->pagemap);
+
+	if (error)
+		return error;
+	for (uint64_t a = start; a < end; a += PZ_PAGE) {
+		if (*pz_entry(s, r, a) & PZ_LEFTOVER) {
+			uint64_t stop = a + PZ_PAGE;
+
+			while (stop < end && (*pz_entry(s, r, stop) & PZ_LEFTOVER))
+				stop += PZ_PAGE;
+			clean_stash(s, r, a, stop - a);
+		}
+	}
+	error = pz_uffd_register(s->uffd, r->stash + (start - r->start), end - start,
+				 UFFDIO_REGISTER_MODE_MISSING);
+	for (uint64_t a = start; !error && a < end;) {
+		uint64_t stop = a, last = a;
+
+		while (stop < end &&
+		       movable(k, *pz_entry(s, r, stop), k->pagemap[(stop - start) / PZ_PAGE])) {
+			if (pz_pagemap_populated(k->pagemap[(stop - start) / PZ_PAGE]))
+				last = stop + PZ_PAGE;
+			stop += PZ_PAGE;
+		}
+		if (last > a) {
+			mark_run(k, r, a, last, start);
+			error = move_run(k, r, a, last);
+		}
+		a = stop > a ? stop : a + PZ_PAGE;
+	}
+	pz_uffd_unregister(s->uffd, r->stash + (start - r->start), end - start);
+	return error;
+}
+
+/* Every piece of the table gets its place in the stash. Lock held: a map raises no event. */
+static int region_stash(struct pz_session *s, struct pz_region *r, int prot)
+{
+	if (r->stash)
+		return 0;
+	return pz_agent_map(s, r->end - r->start, prot, &r->stash);
+}
+
+static int keep_vma(void *context, const struct pz_vma *v)
+{
+	struct keeping *k = context;
+	struct pz_session *s = k->s;
+	bool by_move = s->move && (v->prot & PROT_WRITE);
+
+	k->at = v->start;
+	k->patience = PATIENCE;
+	while (by_move && k->at < v->end) {
+		struct pz_region *r;
+		uint64_t end;
+		int error;
+
+		while (pz_now_us() - s->last_remove_us < REMOVE_GRACE_US)
+			pz_sleep_us(500); /* the zap that an event announced comes first */
+		pz_main_pause(s);
+		PZ_GUARD(&s->lock);
+		r = pz_region_find(s, k->at);
+		if (!r) { /* unmapped meanwhile */
+			k->at += PZ_PAGE;
+			continue;
+		}
+		end = pz_min(pz_min(v->end, r->end), k->at + PZ_CHUNK);
+		error = region_stash(s, r, v->prot);
+		if (!error)
+			error = keep_chunk(k, r, k->at, end);
+		if (!error) {
+			k->at = end;
+			k->patience = PATIENCE;
+		} else if (error == -EAGAIN && k->patience--) {
+			s->last_remove_us = pz_now_us() - REMOVE_GRACE_US + 200;
+		} else if (error == -EAGAIN) {
+			uint64_t *e = pz_entry(s, r, k->at);
+
+			if (!pz_entry_kept(*e))
+				skip(k, e, error);
+			k->at += PZ_PAGE;
+			k->patience = PATIENCE;
+		} else if (error == -ESRCH) {
+			return error;
+		} else {
+			by_move = false; /* mlocked, other protection: by copy */
+		}
+	}
+	if (k->at < v->end)
+		return pz_keep_by_copy(s, k->at, v->end, k->shown_only, k->result);
+	return 0;
+}
+
+static int cover_vma(void *context, const struct pz_vma *v)
+{
+	struct pz_session *s = context;
+	uint64_t modes = UFFDIO_REGISTER_MODE_MISSING | (s->wp ? UFFDIO_REGISTER_MODE_WP : 0);
+
+	PZ_GUARD(&s->lock);
+	return pz_region_cover(s, v->start, v->end, modes);
+}
+
+static void count_result(struct pz_session *s, uint64_t start, uint64_t end,
+			 struct pz_keep_result *result)
+{
+	uint64_t kept = 0;
+
+	PZ_GUARD(&s->lock);
+	for (uint64_t a = start; a < end; a += PZ_PAGE) {
+		struct pz_region *r = pz_region_find(s, a);
+
+		if (r && pz_entry_kept(*pz_entry(s, r, a)))
+			kept++;
+	}
+	result->pages = (end - start) / PZ_PAGE;
+	result->unpopulated = result->pages - pz_min(result->pages, result->skipped + kept);
+	/* What came back while we worked was kept for a moment, and counts as kept. */
+	if (kept < result->kept)
+		result->unpopulated -= pz_min(result->unpopulated, result->kept - kept);
+	result->kept = pz_max(kept, result->kept);
+}
+
+int pz_keep(struct pz_session *s, uint64_t start, uint64_t length, bool shown_only,
+	    struct pz_keep_result *ret)
+{
+	pz_autofree uint64_t *pagemap = malloc(CHUNK_PAGES * sizeof(uint64_t));
+	struct keeping k = {
+		.s = s, .result = ret, .shown_only = shown_only, .pagemap = pagemap};
+	int error;
+
+	*ret = (struct pz_keep_result){0};
+	if (!pagemap)
+		return -ENOMEM;
+	if (!shown_only) {
+		error = pz_maps_check_anonymous(s, start, start + length);
+		if (error)
+			return error;
+		error = pz_maps_visit(s->options.pid, start, start + length, cover_vma, s);
+		if (error)
+			return error;
+	}
+	error = pz_maps_visit(s->options.pid, start, start + length, keep_vma, &k);
+	if (error == -ENOMEM)
+		error = 0; /* unmapped meanwhile */
+	if (!shown_only)
+		count_result(s, start, start + length, ret);
+	return error;
+}

@@ -1,0 +1,232 @@
+/* What /proc says of the inferior's tasks. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "pagezap/pagezap.h"
+
+#define KCMP_FILE 0
+#define KCMP_VM	  1
+
+int pz_proc_open(pid_t pid, const char *leaf, int flags)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, leaf);
+	fd = open(path, flags | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static ssize_t read_text(pid_t pid, pid_t tid, const char *leaf, char *buffer, size_t size)
+{
+	char path[64];
+	pz_autoclose int fd = -1;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", pid, tid, leaf);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = read(fd, buffer, size - 1);
+	if (n < 0)
+		return -errno;
+	buffer[n] = 0;
+	return n;
+}
+
+int pz_proc_status_field(pid_t pid, pid_t tid, const char *field, uint64_t *ret)
+{
+	char text[4096];
+	ssize_t n = read_text(pid, tid, "status", text, sizeof(text));
+	const char *at;
+
+	if (n < 0)
+		return (int)n;
+	at = strstr(text, field);
+	if (!at)
+		return -ENOENT;
+	at += strlen(field);
+	/* The last number of the line: for NSpid the innermost namespace's. */
+	for (;;) {
+		char *end;
+		uint64_t value = strtoull(at, &end, 10);
+
+		if (end == at)
+			return 0;
+		*ret = value;
+		at = end;
+		if (*at == '\n' || !*at)
+			return 0;
+	}
+}
+
+static const char *after_comm(char *text)
+{
+	char *at = strrchr(text, ')');
+
+	return at && at[1] ? at + 2 : NULL;
+}
+
+char pz_proc_state(pid_t pid, pid_t tid)
+{
+	char text[1024];
+	const char *at;
+
+	if (read_text(pid, tid, "stat", text, sizeof(text)) < 0)
+		return 0;
+	at = after_comm(text);
+	return at ? *at : 0;
+}
+
+uint64_t pz_proc_start_time(pid_t pid)
+{
+	char text[1024];
+	const char *at;
+
+	if (read_text(pid, pid, "stat", text, sizeof(text)) < 0)
+		return 0;
+	at = after_comm(text);
+	for (int field = 3; at && field < 22; field++) {
+		at = strchr(at, ' ');
+		if (at)
+			at++;
+	}
+	return at ? strtoull(at, NULL, 10) : 0;
+}
+
+uint64_t pz_proc_rss_kib(void)
+{
+	unsigned long size, resident;
+	FILE *f = fopen("/proc/self/statm", "re");
+	int n;
+
+	if (!f)
+		return 0;
+	n = fscanf(f, "%lu %lu", &size, &resident);
+	fclose(f);
+	return n == 2 ? resident * (PZ_PAGE / 1024) : 0;
+}
+
+void pz_cache_init(struct pz_fd_cache *c, const char *leaf)
+{
+	*c = (struct pz_fd_cache){.leaf = leaf};
+	for (int i = 0; i < PZ_FD_SLOTS; i++)
+		c->slot[i].fd = -1;
+}
+
+void pz_cache_deinit(struct pz_fd_cache *c)
+{
+	for (int i = 0; i < PZ_FD_SLOTS; i++) {
+		pz_close_cleanup(&c->slot[i].fd);
+		c->slot[i].fd = -1;
+	}
+}
+
+static int slot_open(struct pz_fd_slot *slot, const char *leaf, pid_t pid, pid_t tid)
+{
+	char path[64];
+
+	pz_close_cleanup(&slot->fd);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", pid, tid, leaf);
+	slot->fd = open(path, O_RDONLY | O_CLOEXEC);
+	slot->tid = tid;
+	return slot->fd < 0 ? -errno : 0;
+}
+
+/* Reads a task's file through a descriptor that stays open; a recycled tid is reopened. */
+ssize_t pz_cache_read(struct pz_fd_cache *c, pid_t pid, pid_t tid, char *buffer, size_t size)
+{
+	struct pz_fd_slot *slot = &c->slot[0];
+	ssize_t n;
+
+	for (int i = 0; i < PZ_FD_SLOTS; i++) {
+		if (c->slot[i].fd >= 0 && c->slot[i].tid == tid) {
+			slot = &c->slot[i];
+			break;
+		}
+		if (c->slot[i].used < slot->used)
+			slot = &c->slot[i];
+	}
+	slot->used = ++c->clock;
+	for (int attempt = 0; attempt < 2; attempt++) {
+		if (slot->fd < 0 || slot->tid != tid || attempt) {
+			int error = slot_open(slot, c->leaf, pid, tid);
+
+			if (error)
+				return error;
+		}
+		n = pread(slot->fd, buffer, size - 1, 0);
+		if (n > 0) {
+			buffer[n] = 0;
+			return n;
+		}
+	}
+	return n < 0 ? -errno : -ESRCH;
+}
+
+bool pz_proc_has_task(pid_t pid, pid_t tid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d", pid, tid);
+	return access(path, F_OK) == 0;
+}
+
+/* A regular file, a pipe or a socket. */
+bool pz_proc_plain_file(pid_t pid, const char *leaf)
+{
+	struct stat st;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, leaf);
+	if (stat(path, &st) < 0)
+		return false;
+	return S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode);
+}
+
+/* The events name the task as its own pid namespace does. */
+pid_t pz_proc_local_tid(struct pz_session *s, pid_t tid)
+{
+	char path[64];
+	struct dirent *entry;
+	pid_t found = tid;
+	DIR *tasks;
+
+	if (s->same_pid_namespace)
+		return tid;
+	snprintf(path, sizeof(path), "/proc/%d/task", s->options.pid);
+	tasks = opendir(path);
+	if (!tasks)
+		return tid;
+	while ((entry = readdir(tasks))) {
+		pid_t local = (pid_t)atoi(entry->d_name);
+		uint64_t inner = 0;
+
+		if (local > 0 &&
+		    pz_proc_status_field(s->options.pid, local, "NSpid:", &inner) == 0 &&
+		    (pid_t)inner == tid) {
+			found = local;
+			break;
+		}
+	}
+	closedir(tasks);
+	return found;
+}
+
+bool pz_proc_same_mm(pid_t a, pid_t b)
+{
+	long r = syscall(SYS_kcmp, a, b, KCMP_VM, 0, 0);
+
+	/* Without kcmp(2) there is no answer: believe. */
+	return r == 0 || (r < 0 && (errno == ENOSYS || errno == EPERM));
+}
+
+bool pz_proc_same_file(pid_t a, int fd_a, pid_t b, int fd_b)
+{
+	long r = syscall(SYS_kcmp, a, b, KCMP_FILE, fd_a, fd_b);
+
+	return r == 0 || (r < 0 && (errno == ENOSYS || errno == EPERM));
+}

@@ -1,0 +1,189 @@
+/* Everything back, nothing of ours left. */
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pagezap/pagezap.h"
+
+#define TRACER_WAIT_US	3000000
+#define HANDLER_WAIT_US 2000000
+#define GRACE_US	50000
+#define MAX_STOPPED	1024
+
+struct stopped {
+	pid_t tid;
+	uint64_t runs;
+};
+
+static uint64_t run_count(pid_t pid, pid_t tid)
+{
+	unsigned long long on_cpu, waited, runs = 0;
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/schedstat", pid, tid);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	if (fscanf(f, "%llu %llu %llu", &on_cpu, &waited, &runs) != 3)
+		runs = 0;
+	fclose(f);
+	return runs;
+}
+
+typedef void (*task_visit)(struct pz_session *s, pid_t tid, void *context);
+
+static void each_task(struct pz_session *s, task_visit visit, void *context)
+{
+	char path[64];
+	struct dirent *entry;
+	DIR *tasks;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", s->options.pid);
+	tasks = opendir(path);
+	if (!tasks)
+		return;
+	while ((entry = readdir(tasks))) {
+		pid_t tid = (pid_t)atoi(entry->d_name);
+
+		if (tid > 0)
+			visit(s, tid, context);
+	}
+	closedir(tasks);
+}
+
+struct stopped_list {
+	struct stopped item[MAX_STOPPED];
+	unsigned int count;
+};
+
+static void collect_stopped(struct pz_session *s, pid_t tid, void *context)
+{
+	struct stopped_list *list = context;
+
+	if (list->count < MAX_STOPPED && pz_proc_state(s->options.pid, tid) == 't')
+		list->item[list->count++] =
+			(struct stopped){tid, run_count(s->options.pid, tid)};
+}
+
+static void find_tracer(struct pz_session *s, pid_t tid, void *context)
+{
+	uint64_t tracer = 0;
+
+	if (pz_proc_status_field(s->options.pid, tid, "TracerPid:", &tracer) == 0 && tracer)
+		*(bool *)context = true;
+}
+
+static bool traced(struct pz_session *s)
+{
+	bool found = false;
+
+	each_task(s, find_tracer, &found);
+	return found;
+}
+
+static bool has_run(struct pz_session *s, const struct stopped *t)
+{
+	return !pz_proc_has_task(s->options.pid, t->tid) ||
+	       run_count(s->options.pid, t->tid) > t->runs;
+}
+
+/*
+ * The debugger died. A thread that stood in the signal stop of a step is about to
+ * take that SIGTRAP: the handler and its page stay until it has.
+ */
+static void wait_for_orphans(struct pz_session *s, const struct stopped_list *list)
+{
+	uint64_t end = pz_now_us() + TRACER_WAIT_US;
+
+	while (traced(s) && pz_now_us() < end)
+		pz_sleep_us(5000);
+	if (s->stop_pending && !s->was_stopped) {
+		pz_sleep_us(5000);
+		if (pz_proc_state(s->options.pid, s->options.pid) == 'T')
+			kill(s->options.pid, SIGCONT); /* the stop was ours */
+	}
+	end = pz_now_us() + HANDLER_WAIT_US;
+	for (unsigned int i = 0; i < list->count; i++) {
+		while (!has_run(s, &list->item[i]) && pz_now_us() < end)
+			pz_sleep_us(5000);
+	}
+	pz_sleep_us(GRACE_US);
+}
+
+static void open_all(struct pz_session *s)
+{
+	PZ_GUARD(&s->lock);
+	pz_for_each_region(s, r)
+	{
+		for (int i = 0; (r->modes & UFFDIO_REGISTER_MODE_WP) && i < 2000; i++) {
+			if (pz_uffd_protect(s->uffd, r->start, r->end - r->start, false, true) !=
+			    -EAGAIN)
+				break;
+			pthread_mutex_unlock(&s->lock);
+			pz_sleep_us(100);
+			pthread_mutex_lock(&s->lock);
+		}
+		pz_uffd_wake(s->uffd, r->start, r->end - r->start);
+	}
+}
+
+static void unregister_all(struct pz_session *s)
+{
+	PZ_GUARD(&s->lock);
+	while (s->shared->n_regions) {
+		struct pz_region *r = &s->shared->regions[s->shared->n_regions - 1];
+
+		pz_uffd_unregister(s->uffd, r->start, r->end - r->start);
+		if (r->stash)
+			pz_agent_unmap(s, r->stash, r->end - r->start);
+		s->shared->n_regions--;
+	}
+}
+
+static void drain(struct pz_session *s)
+{
+	struct uffd_msg m;
+
+	PZ_GUARD(&s->lock);
+	while (read(s->uffd, &m, sizeof(m)) == (ssize_t)sizeof(m)) {
+		if (m.event != UFFD_EVENT_PAGEFAULT)
+			pz_event_handle(s, &m);
+	}
+}
+
+int pz_release(struct pz_session *s, bool debugger_died, uint64_t *ret)
+{
+	struct pz_bring_result result = {0};
+	pz_autofree struct stopped_list *list = calloc(1, sizeof(*list));
+	int error;
+
+	if (list && debugger_died)
+		each_task(s, collect_stopped, list);
+	{
+		PZ_GUARD(&s->lock);
+		s->releasing = true;
+		s->stepping_tid = 0;
+		pz_hit_clear_all(s);
+	}
+	open_all(s);
+	error = pz_bring(s, 0, ~0ull & PZ_PAGE_MASK, false, &result);
+	*ret = result.refaulted;
+	if (error && error != -ESRCH) {
+		/* Some page could not be brought back: it waits rather than read zeros. */
+		PZ_GUARD(&s->lock);
+		s->releasing = false;
+		return error;
+	}
+	unregister_all(s);
+	pz_fault_stop(s);
+	drain(s);
+	pz_free_garbage(s);
+	if (list && debugger_died)
+		wait_for_orphans(s, list);
+	pz_agent_guard_remove(s);
+	error = pz_agent_end(s);
+	s->shared->finished = 1;
+	return error;
+}

@@ -1,0 +1,94 @@
+/* Resolving one fault. Lock held; waits on nobody: content is copied, not moved. */
+#include <string.h>
+
+#include "pagezap/pagezap.h"
+
+/* A fault the kernel refuses to resolve while a mapping changes is tried again. */
+static int put_off(struct pz_session *s, uint64_t page, uint64_t flags)
+{
+	if (s->n_put_off < PZ_MAX_DEFERRED)
+		s->put_off[s->n_put_off++] = (struct pz_fault){.address = page, .flags = flags};
+	else
+		pz_uffd_wake(s->uffd, page, PZ_PAGE); /* it faults again */
+	return -EAGAIN;
+}
+
+static uint64_t served_value(uint64_t e, bool mark_shown)
+{
+	uint64_t left = e & PZ_LEFTOVER;
+
+	if (pz_entry_kept(e) && pz_entry_state(e) == PZ_STASH)
+		left = PZ_LEFTOVER;
+	if (!mark_shown)
+		return PZ_NONE | left;
+	if (pz_entry_kept(e) && pz_entry_state(e) != PZ_FILL)
+		return pz_entry_state(e) | PZ_SHOWN | (e & PZ_FILLED) | left;
+	return PZ_NONE | PZ_SHOWN | left;
+}
+
+static int copy_content(struct pz_session *s, struct pz_region *r, uint64_t page, bool protect)
+{
+	int error = pz_content_read(s, r, page, s->page_buffer);
+
+	if (error)
+		return error;
+	return pz_uffd_copy(s->uffd, page, s->page_buffer, PZ_PAGE, protect, NULL);
+}
+
+static int copy_zeros(struct pz_session *s, uint64_t page, bool protect)
+{
+	int error = protect ? -EINVAL : pz_uffd_zeropage(s->uffd, page, PZ_PAGE);
+
+	if (error != -EINVAL)
+		return error;
+	memset(s->page_buffer, 0, PZ_PAGE);
+	return pz_uffd_copy(s->uffd, page, s->page_buffer, PZ_PAGE, protect, NULL);
+}
+
+int pz_serve_missing(struct pz_session *s, uint64_t page, bool protect, bool mark_shown)
+{
+	struct pz_region *r = pz_region_find(s, page);
+	uint64_t *e = NULL;
+	bool kept;
+	int error;
+
+	if (r && (r->modes & UFFDIO_REGISTER_MODE_MISSING))
+		e = pz_entry(s, r, page);
+	kept = e && pz_entry_kept(*e);
+	protect = protect && r && (r->modes & UFFDIO_REGISTER_MODE_WP);
+	error = kept ? copy_content(s, r, page, protect) : copy_zeros(s, page, protect);
+	if (error == -EAGAIN)
+		return put_off(s, page, 0);
+	s->count.served_missing++;
+	if (error == -EEXIST) {
+		/* Somebody was first; whoever it was wrote the ledger. */
+		pz_uffd_wake(s->uffd, page, PZ_PAGE);
+		if (!kept)
+			return 0;
+		error = 0;
+	}
+	if (error == -ENOENT || error == -ESRCH)
+		return error;
+	if (error && kept)
+		return error; /* it waits: never silent zeros */
+	if (e && (*e || mark_shown)) {
+		uint64_t old = *e;
+
+		pz_entry_set(s, e, served_value(old, mark_shown));
+		if (kept && pz_entry_state(old) != PZ_STASH)
+			pz_store_free(s, pz_entry_slot(old));
+	}
+	return error;
+}
+
+int pz_serve_wp(struct pz_session *s, uint64_t page)
+{
+	int error = pz_uffd_protect(s->uffd, page, PZ_PAGE, false, true);
+
+	if (error == -EAGAIN)
+		return put_off(s, page, UFFD_PAGEFAULT_FLAG_WP);
+	s->count.served_wp++;
+	if (error)
+		pz_uffd_wake(s->uffd, page, PZ_PAGE);
+	return error;
+}

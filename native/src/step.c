@@ -1,0 +1,158 @@
+/* What the debugger asks at a stop: everything shown, one step let through, all away again. */
+#include <string.h>
+
+#include "pagezap/pagezap.h"
+
+int pz_show(struct pz_session *s)
+{
+	struct pz_bring_result result = {0};
+
+	{
+		PZ_GUARD(&s->lock);
+		if (s->shown)
+			return 0;
+		s->shown = true;
+		pz_protect_all(s, false);
+		if (!s->count.kept[PZ_STASH] && !s->count.kept[PZ_STORE] &&
+		    !s->count.kept[PZ_FILL])
+			return 0;
+	}
+	return pz_bring(s, 0, ~0ull & PZ_PAGE_MASK, true, &result);
+}
+
+static int hide_region(struct pz_session *s, uint64_t start, uint64_t end, uint64_t *taken)
+{
+	struct pz_keep_result result = {0};
+	int error = pz_keep(s, start, end - start, true, &result);
+
+	*taken += result.kept;
+	return error;
+}
+
+/* Takes away again the pages marked SHOWN, run by run. */
+static void hide_shown(struct pz_session *s, uint64_t *ret_taken, uint64_t *ret_lost)
+{
+	uint64_t at = 0;
+
+	for (;;) {
+		uint64_t start = 0, end = 0;
+
+		{
+			PZ_GUARD(&s->lock);
+			struct pz_region *r = pz_region_next(s, at);
+
+			if (!r || !s->count.shown)
+				return;
+			at = pz_max(at, r->start);
+			if (r->modes & UFFDIO_REGISTER_MODE_MISSING) {
+				while (at < r->end && !(*pz_entry(s, r, at) & PZ_SHOWN))
+					at += PZ_PAGE;
+				start = at;
+				for (uint64_t a = at; a < r->end; a += PZ_PAGE) {
+					if (*pz_entry(s, r, a) & PZ_SHOWN)
+						end = a + PZ_PAGE;
+				}
+			}
+			at = r->end;
+		}
+		if (end <= start)
+			continue;
+		hide_region(s, start, end, ret_taken);
+		PZ_GUARD(&s->lock);
+		for (uint64_t a = start; a < end; a += PZ_PAGE) {
+			struct pz_region *r = pz_region_find(s, a);
+			uint64_t *e = r ? pz_entry(s, r, a) : NULL;
+
+			if (e && (*e & PZ_SHOWN)) {
+				++*ret_lost;
+				pz_entry_set(s, e, *e & PZ_LEFTOVER);
+			}
+		}
+	}
+}
+
+int pz_hide(struct pz_session *s, uint64_t *ret_taken, uint64_t *ret_lost)
+{
+	*ret_taken = 0;
+	*ret_lost = 0;
+	{
+		PZ_GUARD(&s->lock);
+		if (s->shown) {
+			s->shown = false;
+			pz_protect_all(s, true);
+			s->opened.count = 0;
+			s->opened.overflow = false;
+		} else {
+			pz_rearm(s, &s->opened);
+		}
+		if (!s->count.shown)
+			return 0;
+	}
+	hide_shown(s, ret_taken, ret_lost);
+	return 0;
+}
+
+int pz_step_begin(struct pz_session *s, pid_t tid, uint64_t address)
+{
+	uint64_t page = pz_page_down(address);
+	struct pz_bring_result result = {0};
+	struct pz_region *r;
+	bool missing;
+
+	{
+		PZ_GUARD(&s->lock);
+		s->stepping_tid = tid;
+		s->n_step_faults = 0;
+		s->n_step_pages = 0;
+		if (s->shown)
+			return 0;
+		r = pz_region_find(s, page);
+		if (!r)
+			return 0; /* no page of ours: it needs nothing */
+		s->step_page[s->n_step_pages++] = page;
+		pz_protect_page(s, page, false);
+		missing = r->modes & UFFDIO_REGISTER_MODE_MISSING;
+		if (missing && !pz_entry_kept(*pz_entry(s, r, page))) {
+			uint64_t state;
+
+			/* Empty: filled now, so that the step does not fault. */
+			if (pz_pagemap_read(s, page, 1, &state) == 0 &&
+			    !pz_pagemap_populated(state))
+				pz_serve_missing(s, page, false, true);
+			return 0;
+		}
+	}
+	return missing ? pz_bring(s, page, page + PZ_PAGE, true, &result) : 0;
+}
+
+/* Closes the pages of the step; the addresses stay for the answer. */
+int pz_step_end(struct pz_session *s)
+{
+	struct pz_keep_result result;
+	bool shown;
+
+	{
+		PZ_GUARD(&s->lock);
+		s->stepping_tid = 0;
+		shown = s->shown;
+		for (unsigned int i = 0; !shown && i < s->n_step_pages; i++) {
+			if (pz_watch_covers(s, s->step_page[i]))
+				pz_protect_page(s, s->step_page[i], true);
+		}
+	}
+	for (unsigned int i = 0; !shown && i < s->n_step_pages; i++) {
+		struct pz_region *r;
+		bool marked;
+
+		{
+			PZ_GUARD(&s->lock);
+			r = pz_region_find(s, s->step_page[i]);
+			marked = r && (r->modes & UFFDIO_REGISTER_MODE_MISSING) &&
+				 (*pz_entry(s, r, s->step_page[i]) & PZ_SHOWN);
+		}
+		if (marked)
+			pz_keep(s, s->step_page[i], PZ_PAGE, true, &result);
+	}
+	s->n_step_pages = 0;
+	return 0;
+}
