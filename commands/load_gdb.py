@@ -36,7 +36,7 @@ def context() -> Context:
 
 def stop_json() -> str:
     """Return the hit that the inferior stands at as one line of JSON; see stop_json.py."""
-    from pagezap.commands.stop_json import stop_line  # noqa: PLC0415 - only where it is asked
+    from pagezap.commands.stop_json import stop_line
 
     return stop_line(context())
 

@@ -39,14 +39,14 @@ class CheckResult(Result):
 
     def text(self) -> str:
         """Return the counts, the findings, and the verdict."""
-        from pagezap.commands.memory.text import span  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.text import span
 
         states = ", ".join(f"{number} {state}" for state, number in self._counts.items() if number)
         lines = [f"Pages: {states or 'none'}"]
         for finding in self._findings:
+            where = f"{finding.kind}: {span(finding.start, finding.length)}"
             lines += [
-                f"{finding.severity}: {finding.kind}: {span(finding.start, finding.length)}: "
-                f"{finding.detail}",
+                f"{finding.severity}: {where}: {finding.detail}",
                 f"    {finding.consequence}",
             ]
         lines.append("Consistent" if self.consistent else "Not consistent")
@@ -85,10 +85,10 @@ registration-lost, watch-lost. With any of these `consistent' is false."""
 
     def run(self, context: Context, arguments: Arguments) -> Result:
         """Read everything in the state the inferior runs with, and compare."""
-        from contextlib import nullcontext  # noqa: PLC0415 - on use
+        from contextlib import nullcontext
 
-        from pagezap.commands.memory.findings import Checker  # noqa: PLC0415 - on use
-        from pagezap.commands.memory.scene import Scene  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.findings import Checker
+        from pagezap.commands.memory.scene import Scene
 
         for name in ("trust", "verify"):
             if arguments.flag(name):

@@ -98,9 +98,9 @@ what is resident before what is empty. Without a range everything is drawn."""
 
     def run(self, context: Context, arguments: Arguments) -> Result:
         """Read the states that the inferior runs with."""
-        from contextlib import nullcontext  # noqa: PLC0415 - on use
+        from contextlib import nullcontext
 
-        from pagezap.commands.memory.scene import Scene  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.scene import Scene
 
         scene = Scene(context)
         targets = (
@@ -115,7 +115,7 @@ what is resident before what is empty. Without a range everything is drawn."""
 
 
 def _draw(scene: Scene, piece: Piece) -> Drawn:
-    from pagezap.commands.memory import pages  # noqa: PLC0415 - on use
+    from pagezap.commands.memory import pages
 
     runs = list(pages.overlay(scene.runs(piece), scene.ledger()))
     return Drawn(piece, runs, pages.counts(runs))
@@ -123,13 +123,13 @@ def _draw(scene: Scene, piece: Piece) -> Drawn:
 
 def _width() -> int:
     """Return the columns of the terminal, 80 where there is none."""
-    from shutil import get_terminal_size  # noqa: PLC0415 - on use
+    from shutil import get_terminal_size
 
     return get_terminal_size().columns
 
 
 def _heading(drawn: Drawn) -> str:
-    from pagezap.commands.memory.text import size, span  # noqa: PLC0415 - on use
+    from pagezap.commands.memory.text import size, span
 
     piece = drawn.piece
     states = ", ".join(f"{number} {state}" for state, number in drawn.counts.items())
@@ -140,7 +140,7 @@ def _heading(drawn: Drawn) -> str:
 
 
 def _rows(drawn: Drawn, cells: int, used: set[str]) -> list[str]:
-    from pagezap.commands.memory.target import PAGE  # noqa: PLC0415 - on use
+    from pagezap.commands.memory.target import PAGE
 
     if len({run.state for run in drawn.runs}) == 1 and drawn.runs[0].state == "unpopulated":
         return []
@@ -159,7 +159,7 @@ def _rows(drawn: Drawn, cells: int, used: set[str]) -> list[str]:
 
 def signs_of(drawn: Drawn, scale: int) -> list[str]:
     """Return a sign for each ``scale`` pages."""
-    from pagezap.commands.memory.target import PAGE  # noqa: PLC0415 - on use
+    from pagezap.commands.memory.target import PAGE
 
     ranks = {state: rank for rank, state in enumerate(SIGNS)}
     lowest = len(SIGNS) - 1

@@ -63,7 +63,7 @@ class AdviceResult(Result):
 
     def text(self) -> str:
         """Return a line a piece."""
-        from pagezap.commands.memory.text import count, span  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.text import count, span
 
         return "\n".join(
             f"{span(item.piece.start, item.piece.length)} {item.piece.name}: "
@@ -91,9 +91,7 @@ is refused unless --force is given. Names are those of madvise(2) in lower case.
         Option("force", "give advice that loses content all the same"),
         RANGE_OPTION,
     )
-    operands = Operands(
-        "RANGE", ranges=True, required=True, leading=("ADVICE",), complete="symbol"
-    )
+    operands = Operands("RANGE", ranges=True, required=True, leading=("ADVICE",), complete="symbol")
     examples = (
         ("process-madvise pageout [heap]", "writes the heap out to swap"),
         ("process-madvise cold buf, +1M", "lets the kernel reclaim these pages first"),
@@ -101,17 +99,17 @@ is refused unless --force is given. Names are those of madvise(2) in lower case.
 
     def complete_leading(self, index: int) -> Sequence[str]:
         """Return the names of the advices."""
-        from pagezap.commands.memory.advice import ADVICE  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.advice import ADVICE
 
         del index
         return tuple(ADVICE)
 
     def run(self, context: Context, arguments: Arguments) -> Result:
         """Check everything, then advise."""
-        from contextlib import nullcontext  # noqa: PLC0415 - on use
+        from contextlib import nullcontext
 
-        from pagezap.commands.memory import advice, hazards  # noqa: PLC0415 - on use
-        from pagezap.commands.memory.scene import Scene  # noqa: PLC0415 - on use
+        from pagezap.commands.memory import advice, hazards
+        from pagezap.commands.memory.scene import Scene
 
         number = advice.number(arguments.leading[0])
         name = next(key for key, value in advice.ADVICE.items() if value == number)
@@ -145,7 +143,7 @@ is refused unless --force is given. Names are those of madvise(2) in lower case.
 
 
 def _advise(scene: Scene, piece: Piece, number: int) -> Advised:
-    from pagezap.commands.memory import advice, pages  # noqa: PLC0415 - on use
+    from pagezap.commands.memory import advice, pages
 
     before = pages.resident(scene.counts(piece))
     spans = [(piece.start, piece.length)]

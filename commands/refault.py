@@ -59,7 +59,7 @@ class RefaultResult(Result):
 
     def text(self) -> str:
         """Return a line a range."""
-        from pagezap.commands.memory.text import count, span  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.text import count, span
 
         if not self.outcomes:
             return "No page is kept"
@@ -95,7 +95,7 @@ that are there are left as they are. --all brings back every page that is kept."
 
     def run(self, context: Context, arguments: Arguments) -> Result:
         """Bring the pages back."""
-        from pagezap.commands.memory.scene import Scene  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.scene import Scene
 
         everything = arguments.flag("all")
         if everything == bool(arguments.ranges):
@@ -129,9 +129,7 @@ def _all(scene: Scene) -> list[Outcome]:
     with session.hidden():
         for start, length in scene.held_spans():
             reply = session.client.refault(start, length)
-            outcome = Outcome(
-                scene.name_at(start), start, length, length // scene.page_size
-            )
+            outcome = Outcome(scene.name_at(start), start, length, length // scene.page_size)
             outcome.refaulted = reply.refaulted
             outcome.already_resident = reply.already_resident
             outcome.source = "stash"
@@ -140,7 +138,7 @@ def _all(scene: Scene) -> list[Outcome]:
 
 
 def _ranges(scene: Scene, targets: Sequence[Target], content: Fill | None) -> Result:
-    from contextlib import nullcontext  # noqa: PLC0415 - on use
+    from contextlib import nullcontext
 
     session = scene.session if content is None else scene.require_session()
     outcomes: list[Outcome] = []
@@ -153,9 +151,7 @@ def _ranges(scene: Scene, targets: Sequence[Target], content: Fill | None) -> Re
                 except PagezapError as error:
                     if failure is None:
                         failure = error
-                    outcomes.append(
-                        Outcome(piece.name, piece.start, piece.length, piece.pages)
-                    )
+                    outcomes.append(Outcome(piece.name, piece.start, piece.length, piece.pages))
     if failure is not None and len(outcomes) == 1:
         raise failure
     return RefaultResult(outcomes, failure)
@@ -163,7 +159,7 @@ def _ranges(scene: Scene, targets: Sequence[Target], content: Fill | None) -> Re
 
 def _piece(scene: Scene, target: Target, piece: Piece, content: Fill | None) -> Outcome:
     """Bring one piece back and count what came from where."""
-    from pagezap.commands.memory import pages  # noqa: PLC0415 - on use
+    from pagezap.commands.memory import pages
 
     outcome = Outcome(piece.name, piece.start, piece.length, piece.pages)
     before = scene.counts(piece)

@@ -33,7 +33,7 @@ def hit_body(hit: Hit) -> dict[str, object]:
 
 def place_body(context: Context) -> dict[str, object]:
     """Return where the selected thread stands, ``{}`` where there is no process."""
-    from pagezap.debugger.arch import for_machine  # noqa: PLC0415 - only where it is asked
+    from pagezap.debugger.arch import for_machine
 
     debugger = context.debugger
     try:
@@ -52,7 +52,7 @@ def place_body(context: Context) -> dict[str, object]:
 
 def stop_line(context: Context) -> str:
     """Return the hit that the inferior stands at, or else its place, as a line of JSON."""
-    from json import dumps  # noqa: PLC0415 - only where it is asked
+    from json import dumps
 
     hit = context.hits().last
     return dumps(place_body(context) if hit is None else hit_body(hit))

@@ -40,7 +40,7 @@ class UffdDelete(Command):
 
     def run(self, context: Context, arguments: Arguments) -> Result:
         """Delete the watches; none where one of the numbers is unknown."""
-        from pagezap.commands.memory.watching import chosen  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.watching import chosen
 
         if arguments.words:
             session, watches = chosen(context, arguments.words)

@@ -23,6 +23,6 @@ class UffdDisable(Command):
 
     def run(self, context: Context, arguments: Arguments) -> Result:
         """Disable the watches; none where one of the numbers is unknown."""
-        from pagezap.commands.memory.toggling import toggle  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.toggling import toggle
 
         return toggle(context, arguments, enabled=False)

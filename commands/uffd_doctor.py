@@ -28,7 +28,7 @@ class DoctorResult(Result):
 
     def text(self) -> str:
         """Return a line a check."""
-        from pagezap.commands.memory.checks import render  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.checks import render
 
         return render(self._checks)
 
@@ -45,7 +45,7 @@ outside a debugger."""
 
     def run(self, context: Context, arguments: Arguments) -> Result:
         """Probe the machine, and the inferior where there is one."""
-        from pagezap.commands.memory.checks import collect  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.checks import collect
 
         del arguments
         try:

@@ -23,13 +23,13 @@ class ListResult(Result):
 
     def json(self) -> dict[str, object]:
         """Return the keys that commands.md fixes."""
-        from pagezap.commands.memory.watching import body  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.watching import body
 
         return {"watches": [body(watch) for watch in self._watches]}
 
     def text(self) -> str:
         """Return a table as gdb's ``info watchpoints`` has it."""
-        from pagezap.commands.memory.text import count, table  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.text import count, table
 
         if not self._watches:
             return "No uffd watchpoints."

@@ -27,7 +27,7 @@ class ReleaseResult(Result):
         """Return one line."""
         if not self._released.had_session:
             return "No session: nothing to release"
-        from pagezap.commands.memory.text import count  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.text import count
 
         return f"Released; {count(self._released.refaulted, 'page')} brought back"
 

@@ -11,14 +11,37 @@ if TYPE_CHECKING:
     from pagezap.commands.session.context import Context
 
 COUNTERS = (
-    "faults", "served_missing", "served_wp", "hits", "signals", "forks", "removes", "unmaps",
-    "remaps", "trace_events", "trace_dropped",
+    "faults",
+    "served_missing",
+    "served_wp",
+    "hits",
+    "signals",
+    "forks",
+    "removes",
+    "unmaps",
+    "remaps",
+    "trace_events",
+    "trace_dropped",
 )
 
 FEATURES = (
-    "pagefault-flag-wp", "event-fork", "event-remap", "event-remove", "missing-hugetlbfs",
-    "missing-shmem", "event-unmap", "sigbus", "thread-id", "minor-hugetlbfs", "minor-shmem",
-    "exact-address", "wp-hugetlbfs-shmem", "wp-unpopulated", "poison", "wp-async", "move",
+    "pagefault-flag-wp",
+    "event-fork",
+    "event-remap",
+    "event-remove",
+    "missing-hugetlbfs",
+    "missing-shmem",
+    "event-unmap",
+    "sigbus",
+    "thread-id",
+    "minor-hugetlbfs",
+    "minor-shmem",
+    "exact-address",
+    "wp-hugetlbfs-shmem",
+    "wp-unpopulated",
+    "poison",
+    "wp-async",
+    "move",
 )
 """Names of the feature bits of userfaultfd, from bit 0 on; see linux/userfaultfd.h."""
 
@@ -104,6 +127,6 @@ Without a session `helper' and `agent' are null and every number is 0."""
 
 
 def _page_size() -> int:
-    from pagezap.commands.memory.target import PAGE  # noqa: PLC0415 - on use
+    from pagezap.commands.memory.target import PAGE
 
     return PAGE

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pagezap.commands.framework.parser import Arguments
     from pagezap.commands.session.context import Context
     from pagezap.commands.session.session import Session
-    from pagezap.native.control import TraceEvent
+    from pagezap.native.control import Event
 
 VERBS = ("show", "clear", "export")
 ACCESSES = ("unknown", "read", "write")
@@ -23,7 +23,16 @@ BATCH = 900
 """Events of 64 bytes that one packet of 65,536 takes, with room to spare."""
 
 COLUMNS = (
-    "time_us", "watch", "address", "access", "pid", "tid", "pc", "symbol", "syscall", "by",
+    "time_us",
+    "watch",
+    "address",
+    "access",
+    "pid",
+    "tid",
+    "pc",
+    "symbol",
+    "syscall",
+    "by",
     "stopped",
 )
 
@@ -42,7 +51,7 @@ class TraceResult(Result):
 
     def text(self) -> str:
         """Return a line an event, times from the first on."""
-        from pagezap.commands.memory.text import count, table  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.text import count, table
 
         if not self.events:
             return "No access is recorded" + (f"; {self.dropped} dropped" if self.dropped else "")
@@ -95,9 +104,7 @@ class UffdTrace(Command):
 show lists every hit of every watch, whether it stopped the inferior or not; export
 writes the same to FILE. `access' is read, write or unknown, `syscall' the name of the
 system call that made the access, and `by' who did: inferior, debugger, other-process."""
-    options = (
-        Option("format", "of an export", metavar="csv|json", choices=("csv", "json")),
-    )
+    options = (Option("format", "of an export", metavar="csv|json", choices=("csv", "json")),)
     operands = Operands("FILE", leading=("show|clear|export",), many=False, complete="file")
     examples = (
         ("uffd-trace show", "lists the accesses"),
@@ -138,7 +145,8 @@ def _verb(arguments: Arguments) -> str:
     verb = matches[0]
     if verb != "export" and arguments.words:
         raise UsageError(
-            f"Junk after {verb}: {arguments.words[0]}", hint="Only export takes a file",
+            f"Junk after {verb}: {arguments.words[0]}",
+            hint="Only export takes a file",
             kind="extra-argument",
         )
     if verb != "export" and arguments.flag("format"):
@@ -154,16 +162,14 @@ def _format_of(path: str) -> str:
     for name in ("csv", "json"):
         if path.endswith(f".{name}"):
             return name
-    raise UsageError(
-        "Missing --format", hint="It is csv or json", kind="missing-argument"
-    )
+    raise UsageError("Missing --format", hint="It is csv or json", kind="missing-argument")
 
 
 def read(context: Context, session: Session | None) -> tuple[list[dict[str, object]], int]:
     """Return every recorded event as JSON has it, and how many were dropped."""
     if session is None:
         return [], 0
-    from pagezap.debugger.arch import for_machine  # noqa: PLC0415 - on use
+    from pagezap.debugger.arch import for_machine
 
     arch = for_machine(context.debugger.inferior().machine)
     symbols: dict[int, str | None] = {}
@@ -177,12 +183,12 @@ def read(context: Context, session: Session | None) -> tuple[list[dict[str, obje
         for event in reply.events:
             if event.pc not in symbols:
                 symbols[event.pc] = context.debugger.locate(event.pc).symbol()
-            name = arch.syscall_name(event.syscall) if event.syscall >= 0 else None
+            name = None if event.syscall is None else arch.syscall_name(event.syscall)
             events.append(_body(event, symbols[event.pc], name))
         first = reply.next
 
 
-def _body(event: TraceEvent, symbol: str | None, syscall: str | None) -> dict[str, object]:
+def _body(event: Event, symbol: str | None, syscall: str | None) -> dict[str, object]:
     return {
         "time_us": event.time_us,
         "watch": event.watch,
@@ -194,19 +200,19 @@ def _body(event: TraceEvent, symbol: str | None, syscall: str | None) -> dict[st
         "symbol": symbol,
         "syscall": syscall,
         "by": ACTORS[event.by],
-        "stopped": bool(event.stopped),
+        "stopped": event.stopped,
     }
 
 
 def _export(events: Sequence[dict[str, object]], kind: str, path: str) -> None:
     with open(path, "w", encoding="utf-8", newline="") as stream:  # noqa: PTH123 - no pathlib in gdb
         if kind == "json":
-            from json import dump  # noqa: PLC0415 - on use
+            from json import dump
 
             dump(list(events), stream)
             stream.write("\n")
         else:
-            from csv import DictWriter  # noqa: PLC0415 - on use
+            from csv import DictWriter
 
             writer = DictWriter(stream, COLUMNS)
             writer.writeheader()

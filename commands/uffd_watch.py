@@ -23,7 +23,7 @@ class WatchResult(Result):
 
     def json(self) -> dict[str, object]:
         """Return the keys that commands.md fixes."""
-        from pagezap.commands.memory.watching import body  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.watching import body
 
         return {"watch": body(self._watch)}
 
@@ -67,16 +67,20 @@ at each hit, in the frame of the access; $_uffd_watch and $_uffd_addr hold the h
 
     def run(self, context: Context, arguments: Arguments) -> Result:
         """Check everything, then arm the watch."""
-        from pagezap.commands.memory import hazards  # noqa: PLC0415 - on use
-        from pagezap.commands.memory.scene import Scene  # noqa: PLC0415 - on use
+        from pagezap.commands.memory import hazards
+        from pagezap.commands.memory.scene import Scene
 
         _check_kind(arguments)
         ignore = _number(arguments, "ignore", least=0)
         thread = _number(arguments, "thread", least=1)
         trace = arguments.flag("trace")
         condition = arguments.value("condition")
-        if trace and (condition is not None or thread is not None or ignore is not None
-                      or arguments.flag("temporary")):
+        if trace and (
+            condition is not None
+            or thread is not None
+            or ignore is not None
+            or arguments.flag("temporary")
+        ):
             raise UsageError(
                 "--trace records every access",
                 hint="--condition, --thread, --ignore and --temporary are for watches that stop",
@@ -85,7 +89,7 @@ at each hit, in the frame of the access; $_uffd_watch and $_uffd_addr hold the h
         scene = Scene(context)
         targets = scene.targets(arguments.ranges, rounding="exact", purpose="uffd-watch")
         target = targets[0]
-        if len(targets) != 1 or target.gathered and len(target.pieces) != 1:
+        if len(targets) != 1 or (target.gathered and len(target.pieces) != 1):
             raise UsageError(
                 f"{arguments.ranges[0]} is more than one range",
                 hint="Watch one mapping at a time; pagemap-show lists them",

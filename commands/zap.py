@@ -51,7 +51,7 @@ class ZapResult(Result):
 
     def text(self) -> str:
         """Return a line a range, then what there is to know."""
-        from pagezap.commands.memory.text import count, size, span  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.text import count, size, span
 
         lines = []
         for outcome in self.outcomes:
@@ -134,8 +134,8 @@ refused unless --force is given. Shared memory is dropped by punching a hole.
 
     def run(self, context: Context, arguments: Arguments) -> Result:
         """Check everything, then zap."""
-        from pagezap.commands.memory.scene import Scene  # noqa: PLC0415 - on use
-        from pagezap.commands.memory.zapping import Plan  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.scene import Scene
+        from pagezap.commands.memory.zapping import Plan
 
         keep = arguments.flag("keep")
         if arguments.value("keep") == "store":

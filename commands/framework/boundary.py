@@ -28,7 +28,6 @@ JSON_WORD = re.compile(r"(?:^|\s)--j(?:s|so|son)?(?=\s|$)")
 
 GONE = (errno.ESRCH, errno.ENOENT)
 DENIED = (errno.EPERM, errno.EACCES)
-HELPER_LOST = (errno.EPIPE, errno.ECONNRESET, errno.ECONNREFUSED, errno.ENOTCONN)
 
 
 class HelpResult(Result):
@@ -82,25 +81,34 @@ def _run(command: Command, context: Context, text: str) -> Result:
         raise
     except OSError as error:
         raise translate(error) from error
+    except Exception as error:
+        typed = translate_control(error)
+        if typed is None:
+            raise
+        raise typed from error
+
+
+def translate_control(error: Exception) -> PagezapError | None:
+    """Return the typed error for one of the helper's client, None for any other."""
+    from pagezap.native.control import ControlError, HelperGoneError
+
+    if isinstance(error, HelperGoneError):
+        return HelperError(
+            f"The helper is gone ({error})",
+            hint="Its keeper brings the kept pages back; uffd-release forgets the session",
+            kind="helper-gone",
+        )
+    if isinstance(error, ControlError):
+        return HelperError(
+            f"The helper refused: {error}", hint="uffd-status shows its state", kind="helper"
+        )
+    return None
 
 
 def translate(error: OSError) -> PagezapError:
     """Return the typed error for one that the system gave."""
     where = f" ({error.filename})" if error.filename else ""
     words = error.strerror or str(error)
-    operation = getattr(error, "op", None)
-    if operation is not None:
-        return HelperError(
-            f"The helper refused {operation}: {words}",
-            hint="uffd-status shows its state",
-            kind="helper",
-        )
-    if error.errno in HELPER_LOST:
-        return HelperError(
-            f"The helper is gone: {words}",
-            hint="The kept pages are brought back by its keeper; the next command starts another",
-            kind="helper-gone",
-        )
     if error.errno in GONE and "/proc/" in str(error.filename or "/proc/"):
         return NoInferiorError(f"The inferior is gone: {words}{where}")
     if error.errno in DENIED:
@@ -114,7 +122,7 @@ def translate(error: OSError) -> PagezapError:
 
 def to_line(body: dict[str, object]) -> str:
     """Return a JSON object as one line."""
-    from json import dumps  # noqa: PLC0415 - kept out of the debugger's start
+    from json import dumps
 
     return dumps(body, ensure_ascii=True, separators=(", ", ": ")) + "\n"
 

@@ -25,7 +25,7 @@ def complete(command: Command, context: Context, text: str, word: str) -> list[s
     The debugger decides what a word is: where it splits before a dash or a bracket,
     the completions are cut to what follows the split.
     """
-    last = "" if not text or text[-1].isspace() else text.split()[-1]
+    last = "" if not text or text[-1].isspace() else text.rsplit(maxsplit=1)[-1]
     prefix = last[: len(last) - len(word)] if word and last.endswith(word) else ""
     if not word:
         prefix = last
@@ -91,6 +91,6 @@ def _operands(command: Command, context: Context, last: str) -> Sequence[str]:
 
 def files(word: str) -> list[str]:
     """Return the paths that begin with ``word``."""
-    from glob import escape, glob  # noqa: PLC0415 - kept out of the debugger's start
+    from glob import escape, glob
 
-    return sorted(glob(escape(word) + "*"))
+    return sorted(glob(escape(word) + "*"))  # noqa: PTH207 - no pathlib in the debugger

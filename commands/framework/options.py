@@ -17,7 +17,7 @@ class Option:
 
     __slots__ = ("choices", "complete", "help", "metavar", "name", "optional", "repeat")
 
-    def __init__(  # noqa: PLR0913 - a declaration names each property
+    def __init__(
         self,
         name: str,
         help: str,  # noqa: A002 - the word that every option library uses
@@ -56,7 +56,7 @@ class Operands:
 
     __slots__ = ("complete", "leading", "many", "name", "ranges", "required")
 
-    def __init__(  # noqa: PLR0913 - a declaration names each property
+    def __init__(
         self,
         name: str = "",
         *,
@@ -86,7 +86,7 @@ class Operands:
         if self.name:
             rest = self.name
             if self.many:
-                rest += f" [-- {self.name}]…" if self.ranges else "…"
+                rest += f" [-- {self.name}]..." if self.ranges else "..."
             words.append(rest if self.required else f"[{rest}]")
         return " ".join(words)
 

@@ -64,9 +64,7 @@ def find_option(name: str, options: Sequence[Option]) -> Option:
             f"Ambiguous option --{name}: {names}", hint="Write more of it", kind="ambiguous-option"
         )
     known = ", ".join(f"--{option.name}" for option in options)
-    raise UsageError(
-        f"Unknown option --{name}", hint=f"Options are {known}", kind="unknown-option"
-    )
+    raise UsageError(f"Unknown option --{name}", hint=f"Options are {known}", kind="unknown-option")
 
 
 def is_option(word: str) -> bool:
@@ -127,7 +125,9 @@ def _take_option(arguments: Arguments, body: str, options: Sequence[Option]) -> 
             return option
     elif equals:
         raise UsageError(
-            f"Option --{option.name} takes no value", hint=f"Write --{option.name}", kind="bad-value"
+            f"Option --{option.name} takes no value",
+            hint=f"Write --{option.name}",
+            kind="bad-value",
         )
     else:
         arguments.options[option.name] = [None]
@@ -177,9 +177,7 @@ def _assign(arguments: Arguments, parts: list[str], operands: Operands) -> None:
             kind="extra-argument",
         )
     if len(given) > 1 and not operands.many:
-        raise UsageError(
-            f"One {operands.name} is wanted, not {len(given)}", kind="extra-argument"
-        )
+        raise UsageError(f"One {operands.name} is wanted, not {len(given)}", kind="extra-argument")
     if not given and operands.required:
         raise UsageError(
             f"Missing {operands.name}",

@@ -58,10 +58,8 @@ def _spec(command: Command, context: Context) -> CommandSpec:
         invoke(command, context, text)
 
     def complete(text: str, word: str) -> Sequence[str]:
-        from pagezap.commands.framework import completion  # noqa: PLC0415 - on first use
+        from pagezap.commands.framework import completion
 
         return completion.complete(command, context, text, word)
 
-    return CommandSpec(
-        name=command.name, help=help_text(command), invoke=run, complete=complete
-    )
+    return CommandSpec(name=command.name, help=help_text(command), invoke=run, complete=complete)

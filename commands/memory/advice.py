@@ -97,7 +97,7 @@ def number(name: str) -> int:
 
 def remote(pid: int, spans: Sequence[Span], advice: int) -> int:
     """Give advice from outside; return 0 or the errno of the first refusal."""
-    import ctypes  # noqa: PLC0415 - heavy, and only where a page is advised
+    import ctypes
 
     class Iovec(ctypes.Structure):
         _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
@@ -111,8 +111,12 @@ def remote(pid: int, spans: Sequence[Span], advice: int) -> int:
             while done < length:
                 vector = Iovec(start + done, length - done)
                 result = call(
-                    ctypes.c_long(SYS_PROCESS_MADVISE), ctypes.c_long(descriptor),
-                    ctypes.byref(vector), ctypes.c_ulong(1), ctypes.c_long(advice), ctypes.c_ulong(0),
+                    ctypes.c_long(SYS_PROCESS_MADVISE),
+                    ctypes.c_long(descriptor),
+                    ctypes.byref(vector),
+                    ctypes.c_ulong(1),
+                    ctypes.c_long(advice),
+                    ctypes.c_ulong(0),
                 )
                 if result < 0:
                     number = ctypes.get_errno()
@@ -131,8 +135,7 @@ def pieces(spans: Sequence[Span]) -> list[Span]:
     """Cut spans into pieces that one call takes whole."""
     cut: list[Span] = []
     for start, length in spans:
-        for offset in range(0, length, LIMIT):
-            cut.append((start + offset, min(LIMIT, length - offset)))
+        cut += [(start + offset, min(LIMIT, length - offset)) for offset in range(0, length, LIMIT)]
     return cut
 
 
@@ -142,8 +145,8 @@ def injected(debugger: Debugger, spans: Sequence[Span], advice: int) -> int:
     One call per span, or one process_madvise for all of them where there are several
     and the kernel takes this advice from the process itself.
     """
-    from pagezap.commands.session.preflight import check_injectable  # noqa: PLC0415 - on use
-    from pagezap.debugger.inject import Injector  # noqa: PLC0415 - on use
+    from pagezap.commands.session.preflight import check_injectable
+    from pagezap.debugger.inject import Injector
 
     check_injectable(debugger.inferior())
     cut = pieces(spans)
@@ -157,20 +160,15 @@ def injected(debugger: Debugger, spans: Sequence[Span], advice: int) -> int:
     return 0
 
 
-def _all_at_once(
-    debugger: Debugger, call: Injector, spans: Sequence[Span], advice: int
-) -> bool:
+def _all_at_once(debugger: Debugger, call: Injector, spans: Sequence[Span], advice: int) -> bool:
     """Give advice by process_madvise on the process itself; return whether all was taken.
 
     The vectors lie below the thread's stack pointer, out of the red zone, for the time
     of the call: the thread runs nothing else meanwhile, and gets its bytes back.
     """
-    from struct import pack  # noqa: PLC0415 - on use
+    from struct import pack
 
-    from pagezap.debugger.arch import for_machine  # noqa: PLC0415 - on use
-
-    register = for_machine(debugger.inferior().machine).sp
-    stack = debugger.read_registers([register])[register]
+    stack = debugger.read_registers(["sp"])["sp"]
     for begin in range(0, len(spans), VECTORS):
         part = spans[begin : begin + VECTORS]
         vectors = b"".join(pack("<QQ", *span) for span in part)
@@ -183,9 +181,8 @@ def _all_at_once(
         try:
             wanted = sum(length for _, length in part)
             if not any(
-                call.syscall(
-                    "process_madvise", descriptor, place, len(part), advice, 0, raw=True
-                ) == wanted
+                call.syscall("process_madvise", descriptor, place, len(part), advice, 0, raw=True)
+                == wanted
                 for descriptor in PIDFD_SELF
             ):
                 return False

@@ -81,8 +81,8 @@ def _first_line(path: str) -> str | None:
 
 
 def _helper_checks() -> list[Check]:
-    from pagezap import native  # noqa: PLC0415 - on use
-    from pagezap.native import launch  # noqa: PLC0415 - on use
+    from pagezap import native
+    from pagezap.native import launch
 
     path = native.helper_path()
     fix = "reinstall pagezap, or run scripts/setup in its source tree"
@@ -142,8 +142,10 @@ def _simple(probe: Mapping[str, object], key: str, purpose: str, needs: str = ""
         needs = f"needs {needs}"
     detail = purpose if isinstance(value, bool) or value is None else f"{purpose} ({value})"
     return Check(
-        key.replace("_", "-"), available=value not in {None, False, 0, "", "never"},
-        detail=detail, fix=needs,
+        key.replace("_", "-"),
+        available=bool(value) and value != "never",
+        detail=detail,
+        fix=needs,
     )
 
 
@@ -154,7 +156,9 @@ def _userfaultfd(probe: Mapping[str, object]) -> Check:
         return Check("userfaultfd", available=True, detail=f"by {how}")
     why = os.strerror(number) if isinstance(number, int) and number else "not offered"
     return Check(
-        "userfaultfd", available=False, detail=why,
+        "userfaultfd",
+        available=False,
+        detail=why,
         fix=f"echo 1 > {UNPRIVILEGED}, or run as root, on a kernel with CONFIG_USERFAULTFD",
     )
 
@@ -176,7 +180,8 @@ def _remote(probe: Mapping[str, object]) -> Check:
     elif isinstance(found, list):
         names = sorted(str(name) for name in found)
     return Check(
-        "remote-advice", available=bool(names),
+        "remote-advice",
+        available=bool(names),
         detail=f"advice taken from outside: {', '.join(names) or 'none'}",
         fix="needs Linux 5.10 and CAP_SYS_NICE",
     )
@@ -186,7 +191,8 @@ def _ptrace_scope() -> Check:
     scope = _first_line(PTRACE_SCOPE)
     free = scope in {None, "0"} or (os.geteuid() == 0 and scope != "3")
     return Check(
-        "attach", available=free,
+        "attach",
+        available=free,
         detail="attaching is not restricted" if free else f"ptrace_scope is {scope}",
         fix=f"echo 0 > {PTRACE_SCOPE}, or run as root",
     )
@@ -194,7 +200,7 @@ def _ptrace_scope() -> Check:
 
 def _process_checks(pid: int, *, ours: bool) -> list[Check]:
     """Return what one process allows."""
-    from pagezap.debugger import procfs  # noqa: PLC0415 - on use
+    from pagezap.debugger import procfs
 
     bits = procfs.process_bits(pid)
     owner = procfs.uid(pid)
@@ -204,32 +210,37 @@ def _process_checks(pid: int, *, ours: bool) -> list[Check]:
     own = os.geteuid()
     return [
         Check(
-            "process-bits", available=bits == 64,  # noqa: PLR2004 - the word size itself
+            "process-bits",
+            available=bits == 64,
             detail=f"process {pid} is a {bits}-bit program",
             fix="64-bit programs only",
         ),
         Check(
-            "process-owner", available=own in {0, owner},
+            "process-owner",
+            available=own in {0, owner},
             detail=f"process {pid} belongs to user {owner}, this is user {own}",
             fix="run as that user or as root",
         ),
         Check(
-            "process-seccomp", available=not filtered,
+            "process-seccomp",
+            available=not filtered,
             detail=f"{len(filtered)} threads under a seccomp filter" if filtered else "no filter",
             fix="start the program without its sandbox",
         ),
         Check(
-            "process-traced", available=True,
+            "process-traced",
+            available=True,
             detail=f"traced by process {tracer}" if tracer else "not traced",
         ),
         Check(
-            "process-userfaultfd", available=ours or not registered,
+            "process-userfaultfd",
+            available=ours or not registered,
             detail=(
                 f"{len(registered)} mappings are registered with "
                 f"{'our' if ours else 'a'} userfaultfd, the first at {registered[0].start:#x}"
                 if registered
                 else "no mapping is registered with a userfaultfd"
             ),
-            fix="memory under another userfaultfd cannot be kept or watched; uffd-release ends ours",
+            fix="what another userfaultfd has cannot be kept or watched; uffd-release ends ours",
         ),
     ]

@@ -92,7 +92,7 @@ class Dropper:
 
 
 def _fallocate(descriptor: int, offset: int, length: int) -> int:
-    import ctypes  # noqa: PLC0415 - heavy, and os has no fallocate with a mode
+    import ctypes
 
     call = ctypes.CDLL(None, use_errno=True).fallocate
     call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)

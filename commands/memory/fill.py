@@ -66,13 +66,11 @@ class Fill:
     def apply_span(self, client: Client, target: Target, start: int, length: int) -> None:
         """Give the content to some of a target's pages."""
         if self.kind != FILE:
-            client.fill(start, length, kind=self.kind, byte=self.byte)
+            client.fill_byte(start, length, self.byte)
             return
         descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            client.fill(
-                start, length, kind=FILE, file_offset=start - target.start, descriptor=descriptor
-            )
+            client.fill_file(start, length, descriptor, start - target.start)
         finally:
             os.close(descriptor)
 

@@ -11,7 +11,6 @@ from pagezap.commands.memory.text import count
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from pagezap.commands.memory.pages import Run
     from pagezap.commands.memory.scene import Scene
     from pagezap.commands.memory.target import Piece
 
@@ -27,8 +26,14 @@ SHOWN_FINDINGS = 100
 class Finding:
     """One place where two sources differ, and who would be misled."""
 
-    def __init__(  # noqa: PLR0913 - the keys that commands.md fixes
-        self, kind: str, severity: str, start: int, length: int, detail: str, consequence: str,
+    def __init__(
+        self,
+        kind: str,
+        severity: str,
+        start: int,
+        length: int,
+        detail: str,
+        consequence: str,
         number: int | None = None,
     ) -> None:
         """Describe ``length`` bytes at ``start``; ``number`` of the pages are meant."""
@@ -96,25 +101,37 @@ class Checker:
                 number = count(run.length // PAGE, "page")
                 if known == KEPT and not there:
                     yield Finding(
-                        "kept-not-populated", "info", run.start, run.length,
+                        "kept-not-populated",
+                        "info",
+                        run.start,
+                        run.length,
                         f"{number} held by pagezap, {run.state} in pagemap",
                         "RSS, mincore, core dumps and checkpoints leave these pages out",
                     )
                 elif known == KEPT:
                     yield Finding(
-                        "kept-but-resident", "error", run.start, run.length,
+                        "kept-but-resident",
+                        "error",
+                        run.start,
+                        run.length,
                         f"{number} held by pagezap are {run.state} in the inferior as well",
                         "two contents for one page: the one in the inferior is what it sees",
                     )
                 elif known == ZAPPED and there:
                     yield Finding(
-                        "zapped-but-populated", "info", run.start, run.length,
+                        "zapped-but-populated",
+                        "info",
+                        run.start,
+                        run.length,
                         f"{number} were zapped and are {run.state} again",
                         "the inferior has touched them since: they hold new content",
                     )
                 elif known == FILL and not there:
                     yield Finding(
-                        "fill-not-populated", "info", run.start, run.length,
+                        "fill-not-populated",
+                        "info",
+                        run.start,
+                        run.length,
                         f"{number} whose content waits for the next access",
                         "RSS, core dumps and checkpoints leave these pages out",
                     )
@@ -123,12 +140,15 @@ class Checker:
         for piece, runs in self._runs:
             for prefix, kind, detail, consequence in (
                 (
-                    "marker", "marker-reads-as-swap",
+                    "marker",
+                    "marker-reads-as-swap",
                     "empty with a marker, which pagemap shows as swapped out",
                     "tools that count bit 62 of pagemap report swap that is not there",
                 ),
                 (
-                    "zero", "zero-page", "mapped to the shared page of zeros",
+                    "zero",
+                    "zero-page",
+                    "mapped to the shared page of zeros",
                     "pagemap shows them as present, smaps' Rss does not count them",
                 ),
             ):
@@ -136,8 +156,13 @@ class Checker:
                 if hit:
                     number = sum(run.length for run in hit) // PAGE
                     yield Finding(
-                        kind, "info", hit[0].start, hit[-1].start + hit[-1].length - hit[0].start,
-                        f"{count(number, 'page')} of {piece.name} {detail}", consequence, number,
+                        kind,
+                        "info",
+                        hit[0].start,
+                        hit[-1].start + hit[-1].length - hit[0].start,
+                        f"{count(number, 'page')} of {piece.name} {detail}",
+                        consequence,
+                        number,
                     )
 
     def _watch_findings(self) -> Iterator[Finding]:
@@ -157,22 +182,30 @@ class Checker:
                     traced = watch.mode == "trace"
                     yield Finding(
                         "watch-open" if traced else "watch-lost",
-                        "warning" if traced else "error", first, length,
+                        "warning" if traced else "error",
+                        first,
+                        length,
                         f"{count(length // PAGE, 'page')} of uffd watchpoint {watch.id} "
                         "not write-protected",
                         "of these pages the first write is recorded already; the next stop arms "
-                        "them again" if traced else "writes to them go unseen",
+                        "them again"
+                        if traced
+                        else "writes to them go unseen",
                     )
 
     def _registration_findings(self) -> Iterator[Finding]:
         session = self._scene.session
         if session is None:
             return
-        needed = [(start, length, "kept pages") for start, length, state in self._ledger
-                  if state in {KEPT, FILL}]
+        needed = [
+            (start, length, "kept pages")
+            for start, length, state in self._ledger
+            if state in {KEPT, FILL}
+        ]
         needed += [
             (watch.start, watch.length, f"uffd watchpoint {watch.id}")
-            for watch in session.watches.all() if watch.enabled
+            for watch in session.watches.all()
+            if watch.enabled
         ]
         for mapping in self._scene.mappings:
             if REGISTRATION & set(mapping.flags):
@@ -184,13 +217,16 @@ class Checker:
                     low -= low % PAGE
                     high = -(-high // PAGE) * PAGE
                     yield Finding(
-                        "registration-lost", "error", low, high - low,
+                        "registration-lost",
+                        "error",
+                        low,
+                        high - low,
                         f"{what} in {mapping.name}, which no userfaultfd has registered",
                         "missing pages read as zeros there, and writes go unseen",
                     )
 
     def _smaps_findings(self) -> Iterator[Finding]:
-        from pagezap.commands.memory.smaps import figures  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.smaps import figures
 
         booked = figures(self._scene.pid)
         for piece, runs in self._runs:
@@ -203,7 +239,10 @@ class Checker:
             for name, seen in (("Rss", there), ("Swap", swapped)):
                 if rows.get(name, 0) != seen:
                     yield Finding(
-                        "smaps-differs", "warning", piece.start, piece.length,
+                        "smaps-differs",
+                        "warning",
+                        piece.start,
+                        piece.length,
                         f"smaps counts {rows.get(name, 0) // 1024} KiB of {name} in {piece.name}, "
                         f"pagemap {seen // 1024} KiB",
                         "one of the two misleads whoever reads it",

@@ -33,7 +33,7 @@ class Run(NamedTuple):
 
 def runs(pid: int, start: int, length: int) -> list[Run]:
     """Return the states of the pages of a range, in order."""
-    from pagezap.native import pagemap  # noqa: PLC0415 - on use
+    from pagezap.native import pagemap
 
     return [Run(*run) for run in pagemap.scan(pid, start, length)]
 
@@ -91,7 +91,7 @@ def unprotected(pid: int, start: int, length: int) -> list[tuple[int, int]]:
     Bit 57 of pagemap is the write protection of a userfaultfd, in a present page as in
     the marker of an empty one.
     """
-    from array import array  # noqa: PLC0415 - on use
+    from array import array
 
     found: list[tuple[int, int]] = []
     with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap:  # noqa: PTH123 - no pathlib in gdb

@@ -95,13 +95,12 @@ class Scene:
             else:
                 start, length = ranges.round_out(item.start, item.length)
             pieces = [
-                piece for piece in cut(self.pid, self.mappings, start, start + length)
+                piece
+                for piece in cut(self.pid, self.mappings, start, start + length)
                 if piece.mapping_start not in skipped
             ]
             if pieces:
-                result.append(
-                    Target(item.text, item.start, item.length, pieces, gathered=gathered)
-                )
+                result.append(Target(item.text, item.start, item.length, pieces, gathered=gathered))
         return result
 
     def everything(self) -> Target:
@@ -135,7 +134,8 @@ class Scene:
         """Return the starts of the mappings that hold a thread's stack."""
         pointers = self.stack_pointers()
         return frozenset(
-            mapping.start for mapping in self.mappings
+            mapping.start
+            for mapping in self.mappings
             if any(mapping.start <= pointer < mapping.end for pointer in pointers)
         )
 
@@ -181,13 +181,14 @@ class Scene:
     def absent_spans(self, piece: Piece) -> list[tuple[int, int]]:
         """Return (start, length) of a piece's pages that are neither in memory nor in swap."""
         return [
-            (run.start, run.length) for run in self.runs(piece)
+            (run.start, run.length)
+            for run in self.runs(piece)
             if run.state == "unpopulated" or run.state.startswith("marker")
         ]
 
     def populate(self, piece: Piece) -> int:
         """Have the kernel bring in what is not there; return 0 or an errno."""
-        from pagezap.commands.memory import advice  # noqa: PLC0415 - on use
+        from pagezap.commands.memory import advice
 
         spans = [(piece.start, piece.length)]
         number = advice.remote(self.pid, spans, advice.POPULATE_READ)

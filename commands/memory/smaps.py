@@ -7,12 +7,12 @@ def figures(pid: int) -> dict[int, dict[str, int]]:
     """Return by start address what smaps counts of each mapping, in bytes."""
     found: dict[int, dict[str, int]] = {}
     current: dict[str, int] = {}
-    with open(f"/proc/{pid}/smaps", encoding="utf-8", errors="replace") as lines:
+    with open(f"/proc/{pid}/smaps", encoding="utf-8", errors="replace") as lines:  # noqa: PTH123 - no pathlib in gdb
         for line in lines:
             name, colon, rest = line.partition(":")
             if colon and " " not in name and "-" not in name:
                 words = rest.split()
-                if len(words) == 2 and words[1] == "kB":  # noqa: PLR2004 - a number, its unit
+                if len(words) == 2 and words[1] == "kB":
                     current[name] = int(words[0]) * 1024
             elif "-" in line:
                 current = {}

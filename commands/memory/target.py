@@ -93,7 +93,7 @@ class Piece:
             return False
         device = self.mapping.device
         try:
-            with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as table:
+            with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as table:  # noqa: PTH123
                 for line in table:
                     fields, _, kind = line.partition(" - ")
                     major, minor = fields.split()[2].split(":")
@@ -123,14 +123,14 @@ class Piece:
         """The page size of the mapping in bytes, which hugetlb memory differs in."""
         if self.mapping.kind != "hugetlb":
             return PAGE
-        from pagezap.commands.memory.smaps import field  # noqa: PLC0415 - rare
+        from pagezap.commands.memory.smaps import field
 
         return field(self._pid, self.mapping_start, "KernelPageSize") or PAGE
 
     @property
     def huge_bytes(self) -> int:
         """Bytes of the mapping that are transparent huge pages."""
-        from pagezap.commands.memory.smaps import field  # noqa: PLC0415 - rare
+        from pagezap.commands.memory.smaps import field
 
         return field(self._pid, self.mapping_start, "AnonHugePages")
 
@@ -149,11 +149,11 @@ class Piece:
         found: list[int] = []
         hidden = False
         wanted = (self.mapping.device, str(self.mapping.inode))
-        for entry in os.listdir("/proc"):
+        for entry in os.listdir("/proc"):  # noqa: PTH208 - no pathlib in gdb
             if not entry.isdigit() or int(entry) == self._pid:
                 continue
             try:
-                with open(f"/proc/{entry}/maps", encoding="utf-8", errors="replace") as maps:
+                with open(f"/proc/{entry}/maps", encoding="utf-8", errors="replace") as maps:  # noqa: PTH123
                     same = any(tuple(line.split(None, 5)[3:5]) == wanted for line in maps)
             except (FileNotFoundError, ProcessLookupError):
                 continue
@@ -168,7 +168,7 @@ class Piece:
 def _agent(entry: str) -> bool:
     """Return whether a process is our agent, which shares the inferior's memory."""
     try:
-        with open(f"/proc/{entry}/comm", encoding="utf-8", errors="replace") as comm:
+        with open(f"/proc/{entry}/comm", encoding="utf-8", errors="replace") as comm:  # noqa: PTH123
             return comm.read().strip() == "pagezap-agent"
     except OSError:
         return False

@@ -23,7 +23,7 @@ class ToggleResult(Result):
 
     def json(self) -> dict[str, object]:
         """Return the watches as ``uffd-list`` does."""
-        from pagezap.commands.memory.watching import body  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.watching import body
 
         return {"watches": [body(watch) for watch in self._watches]}
 
@@ -34,7 +34,7 @@ class ToggleResult(Result):
 
 def toggle(context: Context, arguments: Arguments, *, enabled: bool) -> Result:
     """Set the state of the chosen watches; of none where one is unknown."""
-    from pagezap.commands.memory.watching import chosen  # noqa: PLC0415 - on use
+    from pagezap.commands.memory.watching import chosen
 
     session, watches = chosen(context, arguments.words)
     with session.hidden():

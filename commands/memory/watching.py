@@ -46,7 +46,7 @@ def numbers(words: Sequence[str]) -> list[int]:
         if low > high or low < 1:
             raise UsageError(
                 f"{word} is no watch number",
-                hint="Numbers are 1, 2, … or 2-4; uffd-list shows them",
+                hint="Numbers are 1, 2, ... or 2-4; uffd-list shows them",
                 kind="bad-number",
             )
         found.extend(number for number in range(low, high + 1) if number not in found)

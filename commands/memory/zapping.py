@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pagezap.commands.memory import hazards as hazard_rules
 from pagezap.commands.memory import pages
+from pagezap.commands.memory.target import PAGE
 from pagezap.commands.memory.text import count, size
 from pagezap.debugger.errors import PagezapError, UnsupportedError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pagezap.commands.memory.hazards import Hazard
     from pagezap.commands.memory.scene import Scene
     from pagezap.commands.memory.target import Piece, Target
+
 
 class Outcome:
     """What became of one piece of memory. Numbers are pages."""
@@ -130,8 +132,7 @@ class Plan:
             return
         told = "".join(f"{hazard.detail}\n" for hazard in self.hazards)
         question = (
-            f"{told}The content of {count(held, 'page')} ({size(held * pages.PAGE)}) "
-            "will be lost. Zap?"
+            f"{told}The content of {count(held, 'page')} ({size(held * PAGE)}) will be lost. Zap?"
         )
         if not context.debugger.confirm(question):
             raise PagezapError("Not confirmed", hint="Nothing was changed", kind="not-confirmed")
@@ -146,7 +147,7 @@ class Plan:
             self._count_after()
 
     def _keep_one(self, outcome: Outcome) -> None:
-        from pagezap.native.control import ControlError  # noqa: PLC0415 - on use
+        from pagezap.native.control import ControlError
 
         client = self._scene.require_session().client
         piece = outcome.piece
@@ -154,7 +155,7 @@ class Plan:
         try:
             reply = client.keep(piece.start, piece.length)
         except ControlError as error:
-            refusal = refused_keep(piece, error.errno or errno.EIO)
+            refusal = refused_keep(piece, error.errno)
             if len(self._active) == 1:
                 raise refusal from error
             outcome.reason = refusal.message
@@ -162,11 +163,11 @@ class Plan:
             return
         finally:
             self.elapsed_ns += perf_counter_ns() - begin
-        outcome.via = "copy" if getattr(client, "no_move", False) else "move"
+        outcome.via = "move" if client.hello.can_move else "copy"
         outcome.kept = reply.kept
         outcome.skipped = reply.skipped
         if reply.skipped and reply.reason:
-            outcome.reason = skip_reason(-reply.reason)
+            outcome.reason = skip_reason(reply.reason)
 
     def fill(self, content: Fill) -> None:
         """Replace the content: the next access finds the new one."""
@@ -184,9 +185,9 @@ class Plan:
 
     def drop(self, via: str) -> None:
         """Drop the pages; their content is gone."""
-        from contextlib import nullcontext  # noqa: PLC0415 - on use
+        from contextlib import nullcontext
 
-        from pagezap.commands.memory.drop import Dropper, failure  # noqa: PLC0415 - on use
+        from pagezap.commands.memory.drop import Dropper, failure
 
         if via == "agent":
             self._scene.require_session()

@@ -56,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="call", metavar="COMMAND", required=True)
     _add_exec(commands)
     init = commands.add_parser("init", help="print the line that loads the commands")
-    init.add_argument("debugger", choices=["gdb"], help="the debugger whose start-up file it is for")
+    init.add_argument(
+        "debugger", choices=["gdb"], help="the debugger whose start-up file it is for"
+    )
     doctor = commands.add_parser(
         "doctor", help="tell what this kernel, these privileges and a process allow"
     )
@@ -84,10 +86,22 @@ def _add_exec(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     execute.add_argument(
         "--core", metavar="no", help="not supported: a core file has no live pages"
     )
-    execute.add_argument("-c", dest="steps", action=_Ordered, const="command", metavar="COMMAND",
-                         help="run this command; may be repeated")
-    execute.add_argument("-x", dest="steps", action=_Ordered, const="script", metavar="FILE",
-                         help="run the commands of this file; may be repeated")
+    execute.add_argument(
+        "-c",
+        dest="steps",
+        action=_Ordered,
+        const="command",
+        metavar="COMMAND",
+        help="run this command; may be repeated",
+    )
+    execute.add_argument(
+        "-x",
+        dest="steps",
+        action=_Ordered,
+        const="script",
+        metavar="FILE",
+        help="run the commands of this file; may be repeated",
+    )
     execute.add_argument("--json", action="store_true", help="print one JSON object a command")
 
 
@@ -100,7 +114,7 @@ def _split(argv: list[str]) -> tuple[list[str], list[str] | None]:
 
 
 def _exec(options: argparse.Namespace, program: list[str] | None) -> int:
-    from pagezap.commands.outside import execute  # noqa: PLC0415 - brings in pygdbmi
+    from pagezap.commands.outside import execute
 
     if options.core is not None and options.core != "no":
         raise PagezapError(
@@ -124,15 +138,15 @@ def _dispatch(options: argparse.Namespace, program: list[str] | None) -> int:
     if program is not None:
         raise PagezapError(f"pagezap {options.call} takes no program", kind="usage")
     if options.call == "init":
-        from pagezap.commands.outside import init  # noqa: PLC0415 - one call, one import
+        from pagezap.commands.outside import init
 
         sys.stdout.write(init.line() + "\n")
         return EXIT_OK
     if options.call == "doctor":
-        from pagezap.commands.outside import doctor  # noqa: PLC0415 - one call, one import
+        from pagezap.commands.outside import doctor
 
         return doctor.run(options.pid, as_json=options.json)
-    from pagezap.commands.outside import recover  # noqa: PLC0415 - one call, one import
+    from pagezap.commands.outside import recover
 
     return recover.run(options.pid, as_json=options.json)
 

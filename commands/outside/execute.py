@@ -33,8 +33,18 @@ REASONS = {
     "exited-signalled": "exited",
 }
 STOP_KEYS = ("watch", "address", "access", "tid", "pc", "symbol", "old", "new")
-BLOCKS = ("python", "python-interactive", "py", "define", "document", "commands", "if", "while",
-          "guile", "compile")
+BLOCKS = (
+    "python",
+    "python-interactive",
+    "py",
+    "define",
+    "document",
+    "commands",
+    "if",
+    "while",
+    "guile",
+    "compile",
+)
 """First words of gdb script blocks that go on to an ``end``."""
 STOP_QUERY = "python print(__import__('pagezap.commands.load_gdb', fromlist=['x']).stop_json())"
 
@@ -65,18 +75,14 @@ def script_commands(path: str) -> Iterator[str]:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise PagezapError(
-            f"Cannot read script {path}: {error.strerror}", kind="usage"
-        ) from error
+        raise PagezapError(f"Cannot read script {path}: {error.strerror}", kind="usage") from error
     block: list[str] = []
     depth = 0
     for line in lines:
         words = line.split()
         if not depth and (not words or words[0].startswith("#")):
             continue
-        opens = words and (
-            words[0] in BLOCKS[3:] or (words[0] in BLOCKS[:3] and len(words) == 1)
-        )
+        opens = words and (words[0] in BLOCKS[3:] or (words[0] in BLOCKS[:3] and len(words) == 1))
         depth += 1 if opens else 0
         block.append(line)
         if depth and words == ["end"]:
@@ -99,8 +105,9 @@ class Runner:
 
     def run(self) -> int:
         """Run the whole job; return the exit status."""
-        scripts = {text: list(script_commands(text)) for kind, text in self._job.steps
-                   if kind == "script"}
+        scripts = {
+            text: list(script_commands(text)) for kind, text in self._job.steps if kind == "script"
+        }
         program = self._find_program()
         gdb = Gdb(find_gdb(self._job.debugger_path), program, self._console)
         self._gdb = gdb
@@ -113,15 +120,14 @@ class Runner:
                 for command in scripts[text]:
                     if not self._step(gdb, command):
                         break
-            return 1 if self._failed else 0
         except DebuggerGoneError as error:
             self._fail("exec", error)
-            return 1
         except KeyboardInterrupt:
             gdb.interrupt()
             raise
         finally:
             self._end(gdb)
+        return 1 if self._failed else 0
 
     def _find_program(self) -> list[str]:
         if not self._job.program:
@@ -191,7 +197,8 @@ class Runner:
             self._emit(body)
         if not reply.ok:
             self._failed = True
-            sys.stderr.write(f"{reply.message}\n")
+            if reply.message not in reply.log:
+                sys.stderr.write(f"{reply.message}\n")
         return reply.ok
 
     @staticmethod

@@ -43,6 +43,8 @@ class Reply:
     """The debugger's error, where it failed."""
     output: str = ""
     """What it printed on the console."""
+    log: str = ""
+    """What it logged; gdb shows its errors there as well."""
     stop: Mapping[str, object] | None = None
     """The last ``*stopped`` record, where the inferior ran and stopped."""
 
@@ -89,11 +91,11 @@ class Gdb:
         self._running = False
         self._quiet = False
         # The program's input is ours, its output our standard error: gdb's own are MI's.
-        self._program_fds = (os.dup(0), os.dup(2)) if program else ()
+        self._program_fds = [os.dup(0), os.dup(2)] if program else []
         arguments = [path, "--nx", "--quiet", "--interpreter=mi3"]
         if program:
             arguments += ["--args", *program]
-        self._process = subprocess.Popen(  # noqa: S603 - running a debugger is the purpose
+        self._process = subprocess.Popen(
             arguments,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -106,11 +108,13 @@ class Gdb:
 
     def _prepare_program(self) -> None:
         given, shown = self._program_fds
-        wrapper = f"/bin/sh -c 'exec \"$0\" \"$@\" <&{given} >&{shown} {given}<&- {shown}>&-'"
+        wrapper = f'/bin/sh -c \'exec "$0" "$@" <&{given} >&{shown} {given}<&- {shown}>&-\''
         self.execute(f"set exec-wrapper {wrapper}", quiet=True)
         for name in PYTHON_VARIABLES:
             value = os.environ.get(name)
-            setting = f"unset environment {name}" if value is None else f"set environment {name} {value}"
+            setting = (
+                f"unset environment {name}" if value is None else f"set environment {name} {value}"
+            )
             self.execute(setting, quiet=True)
 
     @property
@@ -157,7 +161,7 @@ class Gdb:
 
     def _read(self, pending: _Pending) -> None:
         """Read one line from gdb and account for it."""
-        from pygdbmi import gdbmiparser  # noqa: PLC0415 - the one user of the package
+        from pygdbmi import gdbmiparser
 
         stream = self._process.stdout
         line = stream.readline() if stream is not None else b""
@@ -173,6 +177,7 @@ class Gdb:
         if kind in {"console", "target"}:
             self._shown(pending, payload or "")
         elif kind == "log":
+            pending.reply.log += payload or ""
             if not self._quiet:
                 sys.stderr.write(payload or "")
         elif kind == "notify":
@@ -220,4 +225,4 @@ class Gdb:
                 self._process.wait()
         for descriptor in self._program_fds:
             os.close(descriptor)
-        self._program_fds = ()
+        self._program_fds = []

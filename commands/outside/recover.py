@@ -13,11 +13,11 @@ NOBODY = (errno.ENOENT, errno.ECONNREFUSED)
 
 def run(pid: int, *, as_json: bool) -> int:
     """Ask the process's helper, or the keeper in its place, to release everything."""
-    from pagezap.native.control import Client  # noqa: PLC0415 - one call, one import
+    from pagezap.native.control import Client, ControlError
 
     try:
         client = Client.connect(pid)
-    except OSError as error:
+    except ControlError as error:
         if error.errno in NOBODY:
             raise HelperError(
                 f"Nothing serves process {pid}: there is nothing to recover",
@@ -28,7 +28,7 @@ def run(pid: int, *, as_json: bool) -> int:
             raise PermissionRefusedError(
                 f"The helper of process {pid} belongs to another user", hint="Run this as root"
             ) from error
-        raise NoInferiorError(f"No process {pid}: {error.strerror or error}") from error
+        raise NoInferiorError(f"No process {pid}: {error}") from error
     refaulted = client.release()
     if as_json:
         sys.stdout.write(to_line({"command": "recover", "ok": True, "refaulted": refaulted}))
