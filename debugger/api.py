@@ -72,7 +72,8 @@ class Stop:
     """Why the inferior stopped, as the debugger reports it."""
 
     reason: str
-    """``signal``, ``breakpoint``, ``exited``, ``step`` or ``other``."""
+    """``signal``, ``breakpoint``, ``exited``, ``step``, ``call`` (a function that the user
+    called in the inferior has returned) or ``other``."""
     signal: str | None = None
     """The signal's name (``SIGSTOP``) where ``reason`` is ``signal``."""
     thread: Thread | None = None
@@ -113,6 +114,12 @@ class Debugger(Protocol):
     def select_thread(self, thread: Thread) -> None:
         """Select a thread."""
 
+    def selected_frame_level(self) -> int:
+        """Return the number of the selected frame, 0 for the innermost."""
+
+    def select_frame_level(self, level: int) -> None:
+        """Select a frame of the selected thread by its number."""
+
     # -- memory, registers -------------------------------------------------------
     def read_memory(self, address: int, length: int) -> bytes:
         """Read from the stopped inferior. Raises RangeError where it cannot be read."""
@@ -140,6 +147,16 @@ class Debugger(Protocol):
         """Return whether the selected thread's stop signal was sent by a third process:
         neither the debugger itself, nor a pagezap helper (si_code SI_QUEUE), nor unknown."""
 
+    def hold_signal(self, held: object = None) -> object:
+        """Take the signal at which the selected thread stands away, to be given back.
+
+        Return what ``release_signal`` wants, None for no signal. ``held`` is what an
+        earlier call returned, where another signal has come meanwhile.
+        """
+
+    def release_signal(self, held: object) -> None:
+        """Let the selected thread have the held signal, as it was sent, when it resumes."""
+
     def resume_silently(self) -> Stop:
         """Continue all threads and return at the next stop, whose print is the debugger's own."""
 
@@ -161,6 +178,9 @@ class Debugger(Protocol):
 
     def print_frame(self) -> None:
         """Show the selected frame as the debugger does at a stop."""
+
+    def print_stop(self, stop: Stop) -> None:
+        """Show a stop that the debugger was kept from showing: a signal, a breakpoint."""
 
     # -- the user --------------------------------------------------------------
     def write(self, text: str) -> None:

@@ -63,9 +63,11 @@ class HazardError(PagezapError):
 
 
 class InjectionError(PagezapError):
-    """A system call could not be made in the inferior."""
+    """A system call could not be made in the inferior, or it failed there."""
 
     kind = "injection"
+    errno = 0
+    """The call's error number; 0 where it was not made at all."""
 
 
 class HelperError(PagezapError):

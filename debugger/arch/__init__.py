@@ -1,0 +1,65 @@
+"""What pagezap must know of a processor, behind one Protocol; one module for each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from pagezap.debugger.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class Arch(Protocol):
+    """A processor and its Linux system call convention; see syscall(2)."""
+
+    machine: str
+    pc: str
+    """Register of the program counter."""
+    longest_instruction: int
+    """Bytes that are enough to hold any instruction."""
+    syscall_instruction: bytes
+    result_register: str
+    saved_registers: Sequence[str]
+    """What a system call, or entering one, can change; in the order to write them back."""
+
+    def syscall_registers(
+        self, number: int, arguments: Sequence[int], instruction: int
+    ) -> Mapping[str, int]:
+        """Return the registers with which a thread makes a system call.
+
+        They also keep the kernel from restarting the call that the thread was in.
+        """
+
+    def clone_registers(
+        self, code: int, mailbox: int, flags: int, stacks: tuple[int, int]
+    ) -> Mapping[str, int]:
+        """Return the registers with which a thread enters the agent's image and clones.
+
+        ``stacks`` are the tops of the intermediate task's and of the agent's stack.
+        """
+
+    def syscall_number(self, name: str) -> int:
+        """Return a system call's number. Raises UnsupportedError for an unknown name."""
+
+    def syscall_name(self, number: int) -> str:
+        """Return a system call's name, ``syscall_N`` where it is not known."""
+
+    def store_width(self, code: bytes) -> int | None:
+        """Return how many bytes the instruction at the start of ``code`` writes to memory.
+
+        0 where it writes none; None where that cannot be told from the instruction.
+        """
+
+
+def for_machine(machine: str) -> Arch:
+    """Return the processor that uname(2) calls ``machine``. Raises UnsupportedError."""
+    if machine == "x86_64":
+        from pagezap.debugger.arch.x86_64 import X86_64
+
+        return X86_64()
+    raise UnsupportedError(
+        f"pagezap does not know the architecture {machine}",
+        hint="x86_64 is supported",
+        kind="architecture",
+    )

@@ -1,0 +1,370 @@
+"""The debugger protocol in gdb, from 13 on. Imported inside gdb only."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import gdb
+
+from pagezap.debugger import procfs
+from pagezap.debugger.api import Inferior, Location, Stop, Thread, Value
+from pagezap.debugger.backends.gdb_events import Events, print_stop, thread_of
+from pagezap.debugger.backends.gdb_signals import Signals, StopCatch, is_foreign
+from pagezap.debugger.errors import InjectionError, NoInferiorError, RangeError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from pagezap.debugger.api import CommandSpec, Listener
+    from pagezap.debugger.backends.gdb_signals import Held
+
+WORD = 2**64 - 1
+LOCAL_HOSTS = frozenset({"", "localhost", "127.0.0.1", "[::1]", "::1"})
+NUMERIC = frozenset(
+    {
+        gdb.TYPE_CODE_INT,
+        gdb.TYPE_CODE_CHAR,
+        gdb.TYPE_CODE_BOOL,
+        gdb.TYPE_CODE_ENUM,
+        gdb.TYPE_CODE_FLAGS,
+        gdb.TYPE_CODE_PTR,
+    }
+)
+
+
+class GdbDebugger:
+    """See Debugger. There is one of it in a gdb."""
+
+    name = "gdb"
+
+    def __init__(self) -> None:
+        """Connect to gdb's events."""
+        self._signals = Signals()
+        self._catch = StopCatch()
+        self._events = Events(self._signals, self._catch)
+        self._typed = True
+        self._sends_quietly = _has_parameter("suppress-cli-notifications")
+
+    # -- the inferior ------------------------------------------------------------
+    def inferior(self) -> Inferior:
+        """See Debugger."""
+        native = gdb.selected_inferior()
+        connection = native.connection
+        kind = connection.type if connection is not None else ""
+        if kind == "core":
+            raise NoInferiorError(
+                "A core file is no live process",
+                hint="attach to a process or run a program",
+                kind="core",
+            )
+        if not native.pid or not native.threads():
+            raise NoInferiorError("There is no live process", hint="attach to one or run a program")
+        if "remote" in kind and not _is_local(native, connection):
+            raise NoInferiorError(
+                f"The process is on another machine ({connection.details})",
+                hint="run gdb and pagezap on that machine",
+                kind="remote",
+            )
+        return Inferior(native.pid, procfs.process_bits(native.pid), procfs.machine(native.pid))
+
+    def threads(self) -> Sequence[Thread]:
+        """See Debugger."""
+        natives = sorted(gdb.selected_inferior().threads(), key=lambda each: each.num)
+        return [thread_of(each) for each in natives]
+
+    def selected_thread(self) -> Thread:
+        """See Debugger."""
+        native = gdb.selected_thread()
+        if native is None:
+            raise NoInferiorError("There is no live process", hint="attach to one or run a program")
+        return thread_of(native)
+
+    def select_thread(self, thread: Thread) -> None:
+        """See Debugger."""
+        for native in gdb.selected_inferior().threads():
+            if thread_of(native).tid == thread.tid:
+                native.switch()
+                return
+        raise NoInferiorError(f"Thread {thread.number} is gone", kind="gone")
+
+    def selected_frame_level(self) -> int:
+        """See Debugger."""
+        return int(gdb.selected_frame().level())
+
+    def select_frame_level(self, level: int) -> None:
+        """See Debugger."""
+        frame = gdb.newest_frame()
+        for _ in range(level):
+            older = frame.older()
+            if older is None:
+                break
+            frame = older
+        frame.select()
+
+    # -- memory, registers -------------------------------------------------------
+    def read_memory(self, address: int, length: int) -> bytes:
+        """See Debugger."""
+        try:
+            return bytes(gdb.selected_inferior().read_memory(address, length))
+        except (gdb.error, OverflowError, ValueError) as error:
+            raise RangeError(
+                f"Memory at {address:#x} cannot be read ({_words(error)})", kind="unreadable"
+            ) from error
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        """See Debugger."""
+        try:
+            gdb.selected_inferior().write_memory(address, data)
+        except (gdb.error, OverflowError, ValueError) as error:
+            raise RangeError(
+                f"Memory at {address:#x} cannot be written ({_words(error)})", kind="unwritable"
+            ) from error
+
+    def read_registers(self, names: Sequence[str]) -> dict[str, int]:
+        """See Debugger."""
+        try:
+            frame = gdb.newest_frame()
+            return {name: int(frame.read_register(name)) & WORD for name in names}
+        except (gdb.error, ValueError) as error:
+            raise InjectionError(f"Registers cannot be read ({_words(error)})") from error
+
+    def write_registers(self, values: Mapping[str, int]) -> None:
+        """See Debugger."""
+        try:
+            gdb.newest_frame().select()
+            for name, value in values.items():
+                self._write_register(name, value)
+        except gdb.error as error:
+            raise InjectionError(f"Registers cannot be written ({_words(error)})") from error
+
+    @staticmethod
+    def _write_register(name: str, value: int) -> None:
+        assignment = f"${name}={value}"
+        with contextlib.suppress(gdb.error):
+            gdb.parse_and_eval(assignment)
+            if int(gdb.newest_frame().read_register(name)) & WORD == value & WORD:
+                return
+        # Ada and Pascal write an assignment in another way.
+        gdb.execute(f"with language c -- set var {assignment}", to_string=True)
+
+    def step_instruction(self) -> Stop:
+        """See Debugger."""
+        return self._step()
+
+    def _step(self) -> Stop:
+        tid = self.selected_thread().tid
+        self._signals.forget_one(tid)
+        with self._events.ours():
+            try:
+                with self._held_alone():
+                    gdb.execute("stepi", to_string=True)
+            except gdb.error as error:
+                raise InjectionError(f"A thread cannot be stepped ({_words(error)})") from error
+            stop = self._events.last_stop()
+        if stop.reason != "step":
+            self._events.unshown = stop if stop.reason in {"signal", "breakpoint"} else None
+        return stop
+
+    @contextlib.contextmanager
+    def _held_alone(self) -> Iterator[None]:
+        """Hold all threads but the selected one, and print nothing, in the body."""
+        locking = gdb.parameter("scheduler-locking")
+        if locking != "on":
+            gdb.execute("set scheduler-locking on")
+        quiet = self._sends_quietly and not gdb.parameter("suppress-cli-notifications")
+        if quiet:
+            gdb.execute("set suppress-cli-notifications on")
+        try:
+            yield
+        finally:
+            if quiet:
+                gdb.execute("set suppress-cli-notifications off")
+            if locking != "on":
+                gdb.execute(f"set scheduler-locking {locking}")
+
+    def resume_silently(self) -> Stop:
+        """See Debugger."""
+        with self._events.ours():
+            self._signals.forget()
+            try:
+                gdb.execute("continue", to_string=True)
+            except gdb.error as error:
+                raise InjectionError(f"The inferior cannot go on ({_words(error)})") from error
+            return self._events.last_stop()
+
+    # -- signals -----------------------------------------------------------------
+    def discard_signal(self) -> None:
+        """See Debugger."""
+        self._events.moved = True
+        self._signals.discard(self.selected_thread().tid)
+
+    def signal_is_foreign(self) -> bool:
+        """See Debugger."""
+        return is_foreign()
+
+    def hold_signal(self, held: object = None) -> object:
+        """See Debugger."""
+        mine: Held | None = held  # type: ignore[assignment]
+        return self._signals.hold(self.selected_thread().tid, mine)
+
+    def release_signal(self, held: object) -> None:
+        """See Debugger."""
+        if held is not None:
+            mine: Held = held  # type: ignore[assignment]
+            thread = self.selected_thread()
+            self._signals.release(gdb.selected_inferior().pid, thread.tid, mine)
+
+    def arm_stop_signal(self) -> None:
+        """See Debugger."""
+        self._catch.arm()
+        self._events.watch_image()
+
+    def disarm_stop_signal(self) -> None:
+        """See Debugger."""
+        self._catch.disarm()
+
+    # -- expressions, symbols ------------------------------------------------------
+    def evaluate(self, expression: str) -> Value:
+        """See Debugger."""
+        try:
+            value = gdb.parse_and_eval(expression)
+            kind = value.type.strip_typedefs()
+            if kind.code in {gdb.TYPE_CODE_REF, getattr(gdb, "TYPE_CODE_RVALUE_REF", -1)}:
+                value = value.referenced_value()
+                kind = value.type.strip_typedefs()
+            address = None if value.is_optimized_out else value.address
+            number = int(value) if kind.code in NUMERIC and not value.is_optimized_out else None
+            return Value(
+                address=None if address is None else int(address) & WORD,
+                size=value.type.sizeof,
+                type_name=str(value.type),
+                number=number,
+                is_pointer=kind.code == gdb.TYPE_CODE_PTR,
+            )
+        except (gdb.error, OverflowError) as error:
+            raise UsageError(_words(error), kind="expression") from error
+
+    def locate(self, pc: int) -> Location:
+        """See Debugger."""
+        from pagezap.debugger.backends import gdb_symbols
+
+        return gdb_symbols.locate(pc)
+
+    def name_address(self, address: int) -> str | None:
+        """See Debugger."""
+        from pagezap.debugger.backends import gdb_symbols
+
+        return gdb_symbols.name_address(address)
+
+    def frame_line(self) -> str:
+        """See Debugger."""
+        from pagezap.debugger.backends import gdb_symbols
+
+        return gdb_symbols.frame_line()
+
+    def print_frame(self) -> None:
+        """See Debugger."""
+        from pagezap.debugger.backends import gdb_symbols
+
+        gdb.write(gdb_symbols.frame_text())
+
+    def print_stop(self, stop: Stop) -> None:
+        """See Debugger."""
+        self._events.unshown = None
+        print_stop(stop)
+
+    # -- the user --------------------------------------------------------------
+    def write(self, text: str) -> None:
+        """See Debugger."""
+        gdb.write(text)
+
+    def confirm(self, question: str) -> bool:
+        """See Debugger."""
+        if not self.interactive() or not gdb.parameter("confirm"):
+            return True
+        while True:
+            gdb.flush()
+            try:
+                answer = input(f"{question} (y or n) ").strip().lower()
+            except EOFError:
+                return True
+            if answer[:1] in {"y", "n"}:
+                return answer[0] == "y"
+            gdb.write("Please answer y or n.\n")
+
+    def interactive(self) -> bool:
+        """See Debugger. gdb says of each command whether it was typed."""
+        import os
+
+        return self._typed and os.isatty(0)
+
+    def set_convenience(self, name: str, value: int) -> None:
+        """See Debugger."""
+        gdb.set_convenience_variable(name, value)
+
+    def complete_symbol(self, word: str) -> Sequence[str]:
+        """See Debugger."""
+        from pagezap.debugger.backends import gdb_symbols
+
+        return gdb_symbols.complete(word)
+
+    # -- life cycle ----------------------------------------------------------------
+    def add_command(self, spec: CommandSpec) -> None:
+        """See Debugger."""
+        from pagezap.debugger.backends import gdb_commands
+
+        gdb_commands.add(spec, self._entering)
+
+    def _entering(self, typed: bool) -> None:
+        self._typed = typed
+
+    def set_listener(self, listener: Listener) -> None:
+        """See Debugger."""
+        self._events.listener = listener
+
+    def about_to_release(self) -> None:
+        """Tell the listener that the selected inferior is about to be let go."""
+        self._events.releasing()
+
+
+_loaded: list[GdbDebugger] = []
+
+
+def load(register: Callable[[GdbDebugger], None]) -> None:
+    """Give ``register`` the debugger, the same one each time."""
+    if not _loaded:
+        _loaded.append(GdbDebugger())
+    register(_loaded[0])
+
+
+def about_to_release() -> None:
+    """Run by gdb's hooks before it lets the inferior go."""
+    for debugger in _loaded:
+        debugger.about_to_release()
+
+
+def _has_parameter(name: str) -> bool:
+    try:
+        gdb.parameter(name)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _words(error: BaseException) -> str:
+    """Return gdb's own words in one line, without a full stop."""
+    return " ".join(str(error).split()).rstrip(".")
+
+
+def _is_local(native: Any, connection: Any) -> bool:
+    """Return whether a remote target's process is one of this machine."""
+    details = connection.details or ""
+    host = details.removeprefix("tcp:").rpartition(":")[0]
+    if host not in LOCAL_HOSTS and not details.startswith(("|", "/", "unix:")):
+        return False
+    try:
+        tracer = procfs.tracer_pid(native.pid)
+        return bool(tracer) and "server" in procfs.status(tracer)["Name"]
+    except NoInferiorError:
+        return False

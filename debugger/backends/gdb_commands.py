@@ -1,0 +1,64 @@
+"""Our commands as gdb's own: failure, completion, help."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import gdb
+
+from pagezap.debugger.errors import PagezapError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pagezap.debugger.api import CommandSpec
+
+DEBUG_VARIABLE = "PAGEZAP_DEBUG"
+"""Environment variable that, set, shows the traceback of an internal error."""
+
+
+class _Command(gdb.Command):  # type: ignore[misc]
+    """One command; fails as gdb's commands do, in one line."""
+
+    def __init__(self, spec: CommandSpec, entering: Callable[[bool], None]) -> None:
+        self.__doc__ = spec.help
+        self._spec = spec
+        self._entering = entering
+        super().__init__(spec.name, gdb.COMMAND_DATA)
+
+    def invoke(self, argument: str, from_tty: bool) -> None:
+        """Run the command. Raises gdb.GdbError, which gdb shows as its own error."""
+        self._entering(from_tty)
+        try:
+            self._spec.invoke(argument)
+        except PagezapError as error:
+            raise gdb.GdbError(error.line()) from None
+        except (gdb.GdbError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            # SystemExit among them: gdb 18 would die of it.
+            raise gdb.GdbError(_internal(self._spec.name, error)) from None
+
+    def complete(self, text: str, word: str) -> Sequence[str]:
+        """Return the completions of ``word``; none rather than an error at the prompt."""
+        try:
+            return list(self._spec.complete(text or "", word or ""))
+        except (Exception, SystemExit) as error:
+            if DEBUG_VARIABLE in os.environ:
+                gdb.write(_internal(self._spec.name, error) + "\n", gdb.STDERR)
+            return []
+
+
+def _internal(name: str, error: BaseException) -> str:
+    if DEBUG_VARIABLE in os.environ:
+        import traceback
+
+        gdb.write("".join(traceback.format_exception(error)), gdb.STDERR)
+    detail = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"internal error in {name}: {detail}. Set {DEBUG_VARIABLE}=1 to see where"
+
+
+def add(spec: CommandSpec, entering: Callable[[bool], None]) -> None:
+    """Register a command; ``entering`` is told whether a person typed it."""
+    _Command(spec, entering)

@@ -1,0 +1,259 @@
+"""What gdb tells of the inferior, sorted into the four things a Listener hears.
+
+Events that our own steps and resumes cause stay here: they are recorded for who made
+them. The Listener hears of a stop once, and of a resume once between two stops, though
+gdb tells of each internal step of a ``next``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import gdb
+
+from pagezap.debugger import procfs
+from pagezap.debugger.api import Stop, Thread
+from pagezap.debugger.errors import PagezapError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pagezap.debugger.api import Listener
+    from pagezap.debugger.backends.gdb_signals import Signals, StopCatch
+
+AT_RANDOM = 25
+"""auxv entry: sixteen random bytes that each exec makes anew; see getauxval(3)."""
+
+HOOK = """define hook-{command}
+python import pagezap.debugger.backends.gdb as g; g.about_to_release()
+end
+document hook-{command}
+Lets pagezap bring back what it holds before the process is let go.
+end"""
+
+
+def thread_of(native: Any) -> Thread:
+    """Return gdb's thread as ours."""
+    return Thread(native.num, native.ptid[1] or native.ptid[0])
+
+
+class Events:
+    """Connects to gdb's events and keeps the Listener told."""
+
+    def __init__(self, signals: Signals, catch: StopCatch) -> None:
+        """Connect; with a live inferior we have missed its stop."""
+        self.listener: Listener | None = None
+        self.unshown: Stop | None = None
+        """A stop that gdb was kept from printing, since it came in a step of ours."""
+        self.moved = False
+        """Whether the listener has stepped or resumed since it was told of the stop."""
+        self._signals = signals
+        self._catch = catch
+        self._ours = 0
+        self._telling = False
+        self._last: Stop | None = None
+        self._image: tuple[int, bytes] | None = None
+        self._released: set[int] = set()
+        self._stopped = any(each.is_stopped() for each in gdb.selected_inferior().threads())
+        events = gdb.events
+        events.stop.connect(self._on_stop)
+        events.cont.connect(self._on_cont)
+        events.exited.connect(self._on_exited)
+        events.gdb_exiting.connect(self._on_exiting)
+        events.inferior_call.connect(self._on_call)
+        events.clear_objfiles.connect(self._on_new_program)
+        for command in ("detach", "disconnect"):
+            _define_hook(command)
+
+    @contextlib.contextmanager
+    def ours(self) -> Iterator[None]:
+        """Run the body with its events taken for ours."""
+        self._ours += 1
+        self._last = None
+        self.unshown = None
+        self.moved = True
+        try:
+            yield
+        finally:
+            self._ours -= 1
+
+    def last_stop(self) -> Stop:
+        """Return the stop that ended the body of ``ours``."""
+        return self._last or Stop("other")
+
+    # -- gdb's events ----------------------------------------------------------------
+    def _on_stop(self, event: Any) -> None:
+        stop = self._stop(event)
+        if stop.signal is not None and stop.thread is not None:
+            self._signals.note(stop.thread.tid, stop.signal)
+        if self._ours:
+            self._last = stop
+            return
+        self._stopped = True
+        self._tell_stopped(stop)
+
+    def _tell_stopped(self, stop: Stop) -> None:
+        if self.listener is None or self._telling:
+            return
+        self.unshown, self.moved = None, False
+        self._telling = True
+        try:
+            self.listener.stopped(stop)
+        except PagezapError as error:
+            gdb.write(f"pagezap: {error.line()}\n", gdb.STDERR)
+        finally:
+            self._telling = False
+            self._show(stop)
+
+    def _show(self, stop: Stop) -> None:
+        """Show what gdb was kept from showing and is the user's to see."""
+        from pagezap.debugger.backends import gdb_signals as signals
+
+        if self.unshown is not None:
+            print_stop(self.unshown)
+        elif (
+            not self.moved
+            and self._catch.armed
+            and stop.signal == signals.STOP_SIGNAL
+            and signals.is_foreign()
+        ):
+            print_stop(stop)
+
+    def _on_cont(self, _event: Any) -> None:
+        if self._ours or not self._stopped:
+            return
+        self._resuming()
+
+    def _resuming(self) -> None:
+        if self._telling:
+            # An expression of the listener's that calls a function.
+            return
+        self._stopped = False
+        self._signals.forget()
+        if self._catch.armed:
+            self._catch.arm()
+        self._tell("resuming")
+
+    def _on_call(self, event: Any) -> None:
+        if self._ours:
+            return
+        if isinstance(event, gdb.InferiorCallPreEvent):
+            if self._stopped:
+                self._resuming()
+        elif not self._stopped and gdb.selected_inferior().pid:
+            self._stopped = True
+            self._tell_stopped(Stop("call", thread=_selected_thread()))
+
+    def _on_exited(self, event: Any) -> None:
+        pid = event.inferior.pid
+        code = getattr(event, "exit_code", None)
+        self._last = Stop("exited", exit_code=code)
+        self._signals.forget()
+        self._stopped = False
+        if pid not in self._released and code is None and procfs.alive(pid):
+            # Detached in a way that no hook sees, by -target-detach: it runs on already.
+            self.releasing()
+        self._released.discard(pid)
+        self._image = None
+        self._tell("exited", pid)
+
+    def _on_exiting(self, _event: Any) -> None:
+        for inferior in gdb.inferiors():
+            if inferior.pid:
+                with contextlib.suppress(gdb.error):
+                    if inferior.num != gdb.selected_inferior().num:
+                        gdb.execute(f"inferior {inferior.num}", to_string=True)
+                    self.releasing()
+
+    def _on_new_program(self, _event: Any) -> None:
+        """After exec gdb reads symbols anew; also where the user only loads a file."""
+        if self._image is None:
+            return
+        pid, mark = self._image
+        if gdb.selected_inferior().pid == pid and image_mark(pid) != mark:
+            self._image = None
+            self._tell("exited", pid)
+
+    # -- our side --------------------------------------------------------------------
+    def releasing(self) -> None:
+        """Tell that the selected inferior is about to be let go."""
+        pid = gdb.selected_inferior().pid
+        if pid:
+            self._released.add(pid)
+            self._tell("releasing")
+
+    def watch_image(self) -> None:
+        """Notice from here on when the inferior becomes another program by exec."""
+        pid = gdb.selected_inferior().pid
+        if self._image is None or self._image[0] != pid:
+            self._image = (pid, image_mark(pid))
+
+    def _tell(self, what: str, *arguments: int) -> None:
+        if self.listener is None:
+            return
+        try:
+            getattr(self.listener, what)(*arguments)
+        except PagezapError as error:
+            gdb.write(f"pagezap: {error.line()}\n", gdb.STDERR)
+
+    def _stop(self, event: Any) -> Stop:
+        native = getattr(event, "inferior_thread", None) or gdb.selected_thread()
+        thread = thread_of(native) if native is not None and native.is_valid() else None
+        if isinstance(event, gdb.SignalEvent):
+            return Stop("signal", signal=event.stop_signal, thread=thread)
+        if isinstance(event, gdb.BreakpointEvent):
+            numbers = tuple(each.number for each in event.breakpoints)
+            if any(self._catch.owns(number) for number in numbers):
+                return Stop("signal", signal="SIGSTOP", thread=thread)
+            return Stop("breakpoint", thread=thread, breakpoints=numbers)
+        return Stop("step", thread=thread)
+
+
+def _selected_thread() -> Thread | None:
+    native = gdb.selected_thread()
+    return thread_of(native) if native is not None else None
+
+
+def image_mark(pid: int) -> bytes:
+    """Return bytes that are another program's after an exec, though all else be equal."""
+    import struct
+
+    try:
+        with open(f"/proc/{pid}/auxv", "rb") as file:
+            auxv = file.read()
+        for kind, value in struct.iter_unpack("<QQ", auxv[: len(auxv) & -16]):
+            if kind == AT_RANDOM:
+                return bytes(gdb.selected_inferior().read_memory(value, 16))
+    except (OSError, gdb.error):
+        pass
+    return b""
+
+
+def print_stop(stop: Stop) -> None:
+    """Show a stop as gdb does."""
+    from pagezap.debugger.backends.gdb_signals import handling
+    from pagezap.debugger.backends.gdb_symbols import frame_text
+
+    thread = gdb.selected_thread()
+    who = f'Thread {thread.num} "{thread.name}"' if thread is not None else "Program"
+    if stop.reason == "signal" and stop.signal is not None:
+        description = handling(stop.signal).description
+        gdb.write(f"\n{who} received signal {stop.signal}, {description}.\n")
+    elif stop.reason == "breakpoint":
+        numbers = ", ".join(map(str, stop.breakpoints))
+        gdb.write(f"\n{who} hit Breakpoint {numbers}, ")
+    with contextlib.suppress(gdb.error):
+        gdb.write(frame_text())
+
+
+def _define_hook(command: str) -> None:
+    """Define the hook that runs before a command, unless the user has one.
+
+    Where the user has one, or the command is not run by name (MI), the release follows
+    the detach: the helper signals nothing that has no tracer.
+    """
+    try:
+        gdb.execute(f"show user hook-{command}", to_string=True)
+    except gdb.error:
+        gdb.execute(HOOK.format(command=command), to_string=True)

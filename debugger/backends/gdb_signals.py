@@ -1,0 +1,171 @@
+"""The signal at which a thread stands: what it is, holding it back, giving it back.
+
+gdb keeps one signal a thread, which the thread gets when it is resumed. While we step
+the thread for our own ends it must not get it; afterwards it must, with its siginfo.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import gdb
+
+STOP_SIGNAL = "SIGSTOP"
+SI_QUEUE, SI_TKILL, SI_USER = -1, -6, 0
+SAVED = "__pagezap_siginfo"
+"""Convenience variable by which a siginfo is put back."""
+
+
+@dataclass
+class Held:
+    """A signal held back from a thread."""
+
+    name: str
+    siginfo: Any | None
+    more: list[str] = field(default_factory=list)
+    """Further ones that came meanwhile; gdb keeps one only."""
+
+
+@dataclass(frozen=True)
+class Handling:
+    """How gdb treats a signal, and its description."""
+
+    passed: bool
+    description: str
+
+
+def handling(name: str) -> Handling:
+    """Return what ``info signals`` says of a signal."""
+    with contextlib.suppress(gdb.error):
+        line = gdb.execute(f"info signals {name}", to_string=True).splitlines()[-1]
+        words = re.split(r"\s+", line.strip(), maxsplit=4)
+        if len(words) == 5:
+            return Handling(passed=words[3] == "Yes", description=words[4])
+    return Handling(passed=True, description=name)
+
+
+class Signals:
+    """The signals at which the stopped threads stand, by tid."""
+
+    def __init__(self) -> None:
+        """Know of none: the inferior stopped before we looked."""
+        self._at: dict[int, str] = {}
+
+    def note(self, tid: int, name: str) -> None:
+        """Hear of the signal at which a thread has stopped."""
+        self._at[tid] = name
+
+    def forget(self) -> None:
+        """The inferior runs: its threads have got their signals."""
+        self._at.clear()
+
+    def forget_one(self, tid: int) -> None:
+        """One thread runs."""
+        self._at.pop(tid, None)
+
+    def discard(self, tid: int) -> None:
+        """The selected thread, ``tid``, is not to get its signal."""
+        self._at.pop(tid, None)
+        gdb.execute("queue-signal 0", to_string=True)
+
+    def hold(self, tid: int, held: Held | None) -> Held | None:
+        """Take the selected thread's signal into ``held``, which may have one already."""
+        name = self._at.get(tid)
+        if name is None:
+            return held
+        siginfo = None
+        if held is None:
+            with contextlib.suppress(gdb.error):
+                siginfo = gdb.parse_and_eval("$_siginfo")
+                siginfo.fetch_lazy()
+        self.discard(tid)
+        if held is None:
+            return Held(name, siginfo)
+        held.more.append(name)
+        return held
+
+    def release(self, pid: int, tid: int, held: Held | None) -> None:
+        """Let the selected thread have the held signal when it is resumed."""
+        if held is None:
+            return
+        with contextlib.suppress(gdb.error):
+            # Refused where the program is not to get it: then there is nothing to keep.
+            gdb.execute(f"queue-signal {held.name}", to_string=True)
+            if held.siginfo is not None:
+                gdb.set_convenience_variable(SAVED, held.siginfo)
+                gdb.execute(f"set var $_siginfo = ${SAVED}", to_string=True)
+        self._at[tid] = held.name
+        for name in held.more:
+            _send(pid, tid, name)
+
+
+def _send(pid: int, tid: int, name: str) -> None:
+    """Send a signal again that gdb has no place for."""
+    import ctypes
+    import os
+    import signal
+
+    if os.uname().machine == "x86_64" and hasattr(signal, name):
+        tgkill = 234
+        ctypes.CDLL(None).syscall(tgkill, pid, tid, int(getattr(signal, name)))
+
+
+def is_foreign() -> bool:
+    """Return whether a third process sent the signal at which the selected thread stands."""
+    import os
+
+    try:
+        info = gdb.parse_and_eval("$_siginfo")
+        code = int(info["si_code"])
+        sender = int(info["_sifields"]["_kill"]["si_pid"])
+    except (gdb.error, KeyError):
+        return False
+    if code == SI_QUEUE:
+        return False
+    return not (code in {SI_TKILL, SI_USER} and sender in {0, os.getpid()})
+
+
+class StopCatch:
+    """A catchpoint that keeps gdb from printing the helper's SIGSTOPs."""
+
+    def __init__(self) -> None:
+        """Not armed."""
+        self._breakpoint: Any | None = None
+
+    @property
+    def armed(self) -> bool:
+        """Whether it is wanted, be it there or deleted by the user."""
+        return self._breakpoint is not None
+
+    def arm(self) -> None:
+        """Make it, or make it again where the user has deleted it."""
+        if self._breakpoint is not None and self._breakpoint.is_valid():
+            if not self._breakpoint.enabled:
+                self._breakpoint.enabled = True
+            return
+        before = {each.number for each in gdb.breakpoints()}
+        last = _convenience("bpnum")
+        gdb.execute(f"catch signal {STOP_SIGNAL}", to_string=True)
+        made = [each for each in gdb.breakpoints() if each.number not in before]
+        self._breakpoint = made[0]
+        self._breakpoint.commands = "silent"
+        # $bpnum stays what the user's last breakpoint made it.
+        gdb.set_convenience_variable("bpnum", last)
+
+    def disarm(self) -> None:
+        """Remove it."""
+        breakpoint_, self._breakpoint = self._breakpoint, None
+        if breakpoint_ is not None and breakpoint_.is_valid():
+            breakpoint_.delete()
+
+    def owns(self, number: int) -> bool:
+        """Whether it has that breakpoint number."""
+        made = self._breakpoint
+        return made is not None and made.is_valid() and made.number == number
+
+
+def _convenience(name: str) -> Any:
+    return gdb.convenience_variable(name)

@@ -1,0 +1,128 @@
+"""The address space of a process: /proc/PID/maps, and VmFlags of /proc/PID/smaps."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pagezap.debugger.procread import read_bytes
+
+SPECIAL = frozenset({"[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]", "[uprobes]"})
+REGISTERED = frozenset({"um", "uw", "ui"})
+"""VmFlags of memory that is registered with a userfaultfd: missing, write-protect, minor."""
+
+
+class Mapping(NamedTuple):
+    """One line of /proc/PID/maps. True while the process does not run."""
+
+    start: int
+    end: int
+    perms: str
+    offset: int
+    device: str
+    inode: int
+    path: str
+    """The path, ``[heap]``, ``[anon:NAME]``, or nothing."""
+    flags: tuple[str, ...] = ()
+    """VmFlags of smaps, where they were asked for."""
+
+    @property
+    def length(self) -> int:
+        """Its size in bytes."""
+        return self.end - self.start
+
+    @property
+    def is_private(self) -> bool:
+        """Whether writes stay with the process."""
+        return self.perms[3] == "p"
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the process may read it."""
+        return self.perms[0] == "r"
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the process may write to it."""
+        return self.perms[1] == "w"
+
+    @property
+    def is_special(self) -> bool:
+        """Whether the kernel made it for its own ends: vdso, vvar, vsyscall."""
+        return self.path in SPECIAL
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether it is the stack of the first thread. Others' stacks are not marked."""
+        return self.path == "[stack]"
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether it is private memory of no file: heap, stack, anonymous maps, bss's tail."""
+        return self.is_private and self.inode == 0 and not self.is_special
+
+    @property
+    def kind(self) -> str:
+        """What backs it: anonymous, shared-anonymous, memfd, shmem, hugetlb, file or special."""
+        if self.is_special:
+            return "special"
+        if self.path.startswith("/anon_hugepage") or "ht" in self.flags:
+            return "hugetlb"
+        if self.inode == 0:
+            return "anonymous" if self.is_private else "file"
+        if self.path.startswith(("/dev/zero", "[anon_shmem:")):
+            return "shared-anonymous"
+        if self.path.startswith("/memfd:"):
+            return "memfd"
+        if self.path.startswith(("/dev/shm/", "/SYSV")):
+            return "shmem"
+        return "file"
+
+    @property
+    def name(self) -> str:
+        """The name by which it is shown."""
+        return self.path or "anonymous memory"
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether a userfaultfd has it, ours or another; needs ``flags``."""
+        return not REGISTERED.isdisjoint(self.flags)
+
+
+def mappings(pid: int, *, flags: bool = False) -> list[Mapping]:
+    """Return a process's mappings in the order of addresses.
+
+    With ``flags`` they are read of smaps, which costs a walk of all page tables.
+    """
+    text = read_bytes(f"/proc/{pid}/{'smaps' if flags else 'maps'}").decode("utf-8", "replace")
+    return parse_smaps(text) if flags else [_parse_line(line) for line in text.splitlines()]
+
+
+def parse_smaps(text: str) -> list[Mapping]:
+    """Parse the text of an smaps file."""
+    found: list[Mapping] = []
+    head = ""
+    for line in text.splitlines():
+        if line.startswith("VmFlags:"):
+            found.append(_parse_line(head)._replace(flags=tuple(line[8:].split())))
+        elif not line.partition(" ")[0].endswith(":"):
+            head = line
+    return found
+
+
+def _parse_line(line: str) -> Mapping:
+    words = line.split(None, 5)
+    start, _, end = words[0].partition("-")
+    return Mapping(
+        int(start, 16),
+        int(end, 16),
+        words[1],
+        int(words[2], 16),
+        words[3],
+        int(words[4]),
+        words[5] if len(words) > 5 else "",
+    )
+
+
+def registered(pid: int) -> list[Mapping]:
+    """Return the mappings that a userfaultfd has."""
+    return [mapping for mapping in mappings(pid, flags=True) if mapping.is_registered]
