@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from . import helper_path
-from .control import Client
+from pagezap.native import helper_path
+from pagezap.native.control import Client
 
 READY_TIMEOUT_S: Final = 10.0
 

@@ -75,6 +75,8 @@ long pz_agent_call(struct pz_session *s, long number, const uint64_t *arguments)
 	int error;
 
 	/* A call that a predecessor began (recovery) ends first. */
+	if (m->done != m->sequence)
+		futex(&m->sequence, FUTEX_WAKE, 1, NULL);
 	error = wait_word(s, &m->done, m->sequence, 0);
 	if (error)
 		return error;

@@ -57,13 +57,14 @@ static void handle_fork(struct pz_session *s, int child)
 
 static void handle_remove(struct pz_session *s, uint64_t start, uint64_t end)
 {
-	const struct pz_span *own = &s->own_zap;
+	const struct pz_span *own = &s->shared->own_zap;
 	bool ours = own->length && start < own->start + own->length && end > own->start;
 
-	s->count.removes++;
-	if (!ours)
+	if (!ours) {
+		s->count.removes++;
 		s->last_remove_us = pz_now_us();
-	if (ours && s->own_zap_state != PZ_ZAPPED && own->start <= start &&
+	}
+	if (ours && s->shared->own_zap_state != PZ_ZAPPED && own->start <= start &&
 	    end <= own->start + own->length)
 		return; /* the ledger holds the content already */
 	pz_for_each_region(s, r)

@@ -59,9 +59,15 @@ static ssize_t blocked_line(struct pz_session *s, pid_t tid, char *line, size_t 
 	ssize_t n = 0;
 
 	for (int i = 0; i < RUNNING_TRIES; i++) {
+		const struct pz_hit *h;
+
 		n = pz_cache_read(&s->syscall_files, s->options.pid, tid, line, size);
 		if (n <= 0 || strncmp(line, "running", 7) != 0)
 			return n;
+		/* With a signal pending it spins inside the call that was hit before. */
+		h = pz_hit_of(s, tid, false);
+		if (h && (h->head.flags & PZ_HIT_KERNEL))
+			return snprintf(line, size, "%s", h->line);
 		sched_yield();
 	}
 	return n;

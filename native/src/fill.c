@@ -81,8 +81,8 @@ static int zap(struct pz_session *s, uint64_t start, uint64_t length)
 static void own_zap(struct pz_session *s, uint64_t start, uint64_t length, enum pz_state state)
 {
 	PZ_GUARD(&s->lock);
-	s->own_zap = (struct pz_span){start, length};
-	s->own_zap_state = state;
+	s->shared->own_zap = (struct pz_span){start, length};
+	s->shared->own_zap_state = state;
 }
 
 static int fill_vma(void *context, const struct pz_vma *v)

@@ -70,7 +70,7 @@ static void settle(struct pz_session *s, uint64_t start, uint64_t end, int error
 	struct pz_region *r;
 
 	PZ_GUARD(&s->lock);
-	s->own_zap.length = 0;
+	s->shared->own_zap.length = 0;
 	for (uint64_t a = start; a < end; a += PZ_PAGE) {
 		uint64_t *e;
 
@@ -137,8 +137,8 @@ int pz_keep_by_copy(struct pz_session *s, uint64_t start, uint64_t end, bool sho
 				at = next;
 				continue;
 			}
-			s->own_zap = (struct pz_span){begin, run - begin};
-			s->own_zap_state = PZ_STORE;
+			s->shared->own_zap = (struct pz_span){begin, run - begin};
+			s->shared->own_zap_state = PZ_STORE;
 			next = copy_run(s, r, begin, run, ret);
 		}
 		error = next > begin ? zap(s, begin, next - begin) : 0;

@@ -168,8 +168,6 @@ struct pz_session {
 	struct pz_pages rearm;	/* unprotected for about a millisecond */
 	unsigned int n_put_off;
 	struct pz_fault put_off[PZ_MAX_DEFERRED];
-	struct pz_span own_zap; /* a REMOVE of this range is ours */
-	enum pz_state own_zap_state;
 	uint64_t last_remove_us;
 	bool stop_pending; /* a SIGSTOP of ours may not have been taken */
 	struct pz_counters count;

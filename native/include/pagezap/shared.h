@@ -55,6 +55,9 @@ struct pz_shared {
 	uint32_t n_regions;
 	uint32_t n_garbage;
 	uint32_t reserved;
+	struct pz_span own_zap;	 /* a REMOVE of this range is ours... */
+	uint32_t own_zap_state; /* ...and leaves the pages in this state */
+	uint32_t reserved2;
 	uint64_t slots; /* slots ever used in the store */
 	struct pz_span garbage[PZ_MAX_GARBAGE]; /* stash areas to unmap */
 	struct pz_region regions[PZ_MAX_REGIONS];

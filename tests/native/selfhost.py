@@ -1,0 +1,203 @@
+"""A session without a debugger: the test inferior sets it up itself."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pagezap.native import control, helper_path, launch
+
+PAGE = 4096
+PAGEMAP_PRESENT = 1 << 63
+PAGEMAP_SWAPPED = 1 << 62
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 5.0) -> Any:
+    """Poll until a condition holds; its value."""
+    end = time.monotonic() + seconds
+    while True:
+        if value := condition():
+            return value
+        if time.monotonic() > end:
+            raise AssertionError("timed out")
+        time.sleep(0.002)
+
+
+def process_state(pid: int) -> str:
+    """The state letter; X where there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return "X"
+    return text.rpartition(")")[2].split()[0]
+
+
+def ended(pid: int) -> bool:
+    """Gone, or a zombie that init does not reap."""
+    return process_state(pid) in "XZ"
+
+
+class Inferior:
+    """The test program and what it made for a session."""
+
+    def __init__(self, program: Path, length: int = 1 << 20) -> None:
+        agent = helper_path().with_name("agent.bin")
+        self.process = subprocess.Popen(
+            [str(program), str(agent), str(length)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        numbers = [int(word) for word in self.answer().split()]
+        self.pid, uffd, command, mailbox, code, self.buffer, self.length = numbers
+        self.place = launch.Place(self.pid, uffd, command, mailbox, code, 4 * PAGE)
+
+    def say(self, *words: object) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(" ".join(map(str, words)) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> str:
+        assert self.process.stdout
+        return self.process.stdout.readline().strip()
+
+    def ask(self, *words: object) -> str:
+        self.say(*words)
+        return self.answer()
+
+    def sum(self) -> str:
+        return self.ask("sum", 0, self.length)
+
+    def present(self, start: int | None = None, length: int | None = None) -> int:
+        """Pages that pagemap says are present."""
+        at = self.buffer if start is None else start
+        pages = (self.length if length is None else length) // PAGE
+        with open(f"/proc/{self.pid}/pagemap", "rb", buffering=0) as pagemap:
+            data = os.pread(pagemap.fileno(), pages * 8, at // PAGE * 8)
+        entries = memoryview(data).cast("Q")
+        return sum(1 for entry in entries if entry & PAGEMAP_PRESENT)
+
+    def maps(self) -> list[str]:
+        """The mappings, without the resident heap's changes."""
+        text = Path(f"/proc/{self.pid}/maps").read_text(encoding="utf-8")
+        return text.splitlines()
+
+    def map_names(self) -> str:
+        return "\n".join(self.maps())
+
+    def descriptors(self) -> set[str]:
+        return {os.readlink(f"/proc/{self.pid}/fd/{n}") for n in os.listdir(f"/proc/{self.pid}/fd")}
+
+    def vm_flags(self, address: int) -> set[str]:
+        """VmFlags of smaps of the mapping that holds an address."""
+        inside = False
+        for line in Path(f"/proc/{self.pid}/smaps").read_text(encoding="utf-8").splitlines():
+            word = line.split()[0]
+            if "-" in word and not word.endswith(":"):
+                start, end = (int(part, 16) for part in word.split("-"))
+                inside = start <= address < end
+            elif inside and word == "VmFlags:":
+                return set(line.split()[1:])
+        return set()
+
+    def sigtrap_caught(self) -> bool:
+        text = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
+        mask = next(int(x.split()[1], 16) for x in text.splitlines() if x.startswith("SigCgt"))
+        return bool(mask >> (signal.SIGTRAP - 1) & 1)
+
+    def assert_clean(self) -> None:
+        """Nothing of a session is left."""
+        names = self.map_names()
+        assert "pagezap" not in names
+        assert not any(line.split()[1] == "r-xp" and line.split()[4] == "0" and len(line.split()) == 5
+                       for line in self.maps())
+        for kind in self.descriptors():
+            assert "userfaultfd" not in kind
+            assert "pagezap" not in kind
+        assert not self.vm_flags(self.buffer) & {"um", "uw"}
+        assert not self.sigtrap_caught()
+        assert process_state(self.pid) in "SR"
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream:
+                stream.close()
+
+
+@contextmanager
+def session(
+    program: Path, length: int = 1 << 20, **options: Any
+) -> Iterator[tuple[Inferior, control.Client]]:
+    """An inferior with a helper, both ended afterwards."""
+    inferior = Inferior(program, length)
+    try:
+        client = launch.start(inferior.place, **options)
+        try:
+            yield inferior, client
+        finally:
+            client.close()
+    finally:
+        inferior.end()
+
+
+PTRACE_CONT = 7
+PTRACE_SINGLESTEP = 9
+PTRACE_DETACH = 17
+PTRACE_SEIZE = 0x4206
+PTRACE_INTERRUPT = 0x4207
+
+
+class Tracer:
+    """The smallest debugger: seize, continue, step."""
+
+    def __init__(self, pid: int) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+        self._libc.ptrace.restype = ctypes.c_long
+        self.pid = pid
+        self._ptrace(PTRACE_SEIZE, 0)
+
+    def _ptrace(self, request: int, data: int) -> None:
+        if self._libc.ptrace(request, self.pid, 0, data) < 0:
+            raise OSError(ctypes.get_errno(), "ptrace")
+
+    def wait(self, seconds: float = 5.0) -> int:
+        """The signal of the next stop."""
+        def stopped() -> int:
+            pid, status = os.waitpid(self.pid, os.WNOHANG | 0x40000000)
+            if not pid:
+                return 0
+            assert os.WIFSTOPPED(status), status
+            return os.WSTOPSIG(status)
+
+        return int(wait_for(stopped, seconds))
+
+    def stops(self, seconds: float = 0.2) -> bool:
+        """Does it stop within that time?"""
+        try:
+            self.wait(seconds)
+        except AssertionError:
+            return False
+        return True
+
+    def resume(self) -> None:
+        self._ptrace(PTRACE_CONT, 0)
+
+    def step(self) -> int:
+        self._ptrace(PTRACE_SINGLESTEP, 0)
+        return self.wait()
+
+    def stop_and_detach(self) -> None:
+        """Leave a running process running."""
+        self._ptrace(PTRACE_INTERRUPT, 0)
+        self.wait()
+        self._ptrace(PTRACE_DETACH, 0)

@@ -1,0 +1,100 @@
+"""The protocol's edges."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+from selfhost import PAGE, session
+from pagezap.native import control
+
+HEADER = struct.Struct("<HHIIi")
+
+
+def _raw(pid: int) -> socket.socket:
+    raw = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    raw.settimeout(5)
+    raw.connect(control.socket_names(pid)[0])
+    return raw
+
+
+def _status(raw: socket.socket, packet: bytes) -> int:
+    raw.send(packet)
+    status: int = HEADER.unpack_from(raw.recv(65536))[4]
+    return status
+
+
+def test_malformed_packets_are_answered(program: Path) -> None:
+    with session(program) as (inferior, client), _raw(inferior.pid) as raw:
+        assert _status(raw, b"\1") == -errno.EPROTO
+        assert _status(raw, HEADER.pack(2, 2, 0, 1, 0)) == -errno.EPROTO
+        assert _status(raw, HEADER.pack(1, 99, 0, 1, 0)) == -errno.EOPNOTSUPP
+        assert _status(raw, HEADER.pack(1, 0, 0, 1, 0)) == -errno.EOPNOTSUPP
+        assert _status(raw, HEADER.pack(1, 3, 4, 1, 0) + b"abcd") == -errno.EPROTO
+        assert _status(raw, HEADER.pack(1, 3, 9, 1, 0)) == -errno.EPROTO
+        for start, length in ((1, PAGE), (PAGE, 1), (0, 0), (2**64 - PAGE, 2 * PAGE), (PAGE, 0)):
+            packet = HEADER.pack(1, 3, 24, 1, 0) + struct.pack("<QQII", start, length, 0, 0)
+            assert _status(raw, packet) == -errno.EINVAL
+        assert client.status().faults == 0
+
+
+def test_garbage_does_not_end_the_helper(program: Path) -> None:
+    rng = random.Random(7)
+    with session(program) as (inferior, client), _raw(inferior.pid) as raw:
+        inferior.ask("fill", 1)
+        before = inferior.sum()
+        for _ in range(3000):
+            op = rng.choice([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 14, 15, 17, 18, 40000])
+            body = rng.randbytes(rng.choice([0, 4, 8, 16, 24, 32, 64, 200]))
+            if op == 4:
+                body = body or b"\1" * 16
+            _status(raw, HEADER.pack(1, op, len(body), 1, 0) + body)
+            raw_socket = rng.randbytes(rng.randrange(1, 60))
+            _status(raw, raw_socket)
+        assert client.status().managed_pages == 0
+        client.release()
+        assert inferior.sum() == before
+        inferior.assert_clean()
+
+
+def test_a_client_that_is_not_the_owner(program: Path) -> None:
+    with session(program) as (inferior, client):
+        with control.Client.connect(inferior.pid) as other:
+            assert other.hello.helper_pid == client.hello.helper_pid
+        with pytest.raises(control.ControlError) as caught:
+            control.Client.connect(inferior.pid, owner=True)
+        assert caught.value.errno == errno.EBUSY
+        assert client.status().uptime_us > 0
+
+
+def test_nobody_there() -> None:
+    with pytest.raises(control.HelperGoneError):
+        control.Client.connect(os.getpid())
+
+
+def test_trace_events_of_the_debugger(program: Path) -> None:
+    with session(program) as (_, client):
+        event = control.Event(
+            1, 2, 3, 4, 5, 6, None, control.Access.WRITE, control.By.DEBUGGER, True
+        )
+        client.trace_add(event)
+        assert list(client.trace()) == [event]
+
+
+def test_the_trace_ring_says_what_it_dropped(program: Path) -> None:
+    with session(program, ring=8) as (_, client):
+        for i in range(20):
+            client.trace_add(
+                control.Event(i, 0, 0, 0, 0, 0, 0, control.Access.READ, control.By.OTHER, False)
+            )
+        part = client.trace_read(0)
+        assert (part.dropped, part.next, [e.time_us for e in part.events]) == (
+            12,
+            20,
+            list(range(12, 20)),
+        )

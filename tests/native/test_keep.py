@@ -1,0 +1,235 @@
+"""Pages away and back: content, pagemap, ledger."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+from pathlib import Path
+
+import pytest
+from selfhost import PAGE, Inferior, session
+from pagezap.native.control import Client, ControlError, State
+
+MADV_DONTNEED = 4
+ways = pytest.mark.parametrize("no_move", [False, True], ids=["move", "copy"])
+
+
+@ways
+def test_keep_takes_pages_away_and_an_access_brings_them_back(program: Path, no_move: bool) -> None:
+    with session(program, no_move=no_move) as (inferior, client):
+        inferior.ask("fill", 1)
+        before = inferior.sum()
+        kept = client.keep(inferior.buffer, inferior.length)
+        assert (kept.pages, kept.kept, kept.skipped, kept.unpopulated) == (256, 256, 0, 0)
+        assert inferior.present() == 0
+        state = State.STORE if no_move else State.STASH
+        assert [(r.start, r.length, r.state) for r in client.ledger()] == [
+            (inferior.buffer, inferior.length, state)
+        ]
+        assert inferior.sum() == before
+        assert inferior.present() == 256
+        assert client.ledger() == []
+        assert client.status().served_missing == 256
+
+
+@ways
+def test_refault_brings_back_without_an_access(program: Path, no_move: bool) -> None:
+    with session(program, no_move=no_move) as (inferior, client):
+        inferior.ask("fill", 2)
+        before = inferior.sum()
+        client.keep(inferior.buffer, inferior.length)
+        part = client.refault(inferior.buffer, 16 * PAGE)
+        assert (part.pages, part.refaulted, part.already_resident) == (16, 16, 0)
+        assert inferior.present() == 16
+        rest = client.refault()
+        assert (rest.pages, rest.refaulted, rest.already_resident) == (256, 240, 16)
+        assert inferior.sum() == before
+        assert client.status().served_missing == 0
+
+
+@ways
+def test_empty_pages_are_not_kept_and_read_zero(program: Path, no_move: bool) -> None:
+    with session(program, no_move=no_move) as (inferior, client):
+        inferior.ask("write", 3 * PAGE, 7)
+        kept = client.keep(inferior.buffer, inferior.length)
+        assert (kept.kept, kept.unpopulated) == (1, 255)
+        assert inferior.ask("read", 8 * PAGE) == "0"
+        assert inferior.ask("read", 3 * PAGE) == "7"
+
+
+@ways
+def test_keep_again_after_faults(program: Path, no_move: bool) -> None:
+    with session(program, no_move=no_move) as (inferior, client):
+        for seed in range(8):
+            inferior.ask("fill", seed)
+            before = inferior.sum()
+            assert client.keep(inferior.buffer, inferior.length).kept == 256
+            inferior.ask("write", seed * PAGE, 9)
+            inferior.ask("read", (seed + 9) * PAGE)
+            assert client.keep(inferior.buffer, inferior.length).kept == 256
+            assert inferior.sum() != before
+
+
+@ways
+def test_no_update_is_lost_under_writers(program: Path, no_move: bool) -> None:
+    with session(program, no_move=no_move) as (inferior, client):
+        inferior.ask("fill", 3)
+        inferior.say("hammer", 256, 1500)
+        rounds = 0
+        for _ in range(100):
+            client.keep(inferior.buffer, inferior.length)
+            rounds += 1
+        words = inferior.answer().split()
+        assert words[3] == "0", words
+        assert int(words[1]) > 0
+        assert rounds
+
+
+@ways
+def test_large_range(program: Path, no_move: bool) -> None:
+    size = 64 << 20
+    with session(program, size, no_move=no_move) as (inferior, client):
+        inferior.ask("fill", 5)
+        before = inferior.sum()
+        assert client.keep(inferior.buffer, size).kept == size // PAGE
+        assert inferior.present() == 0
+        assert client.status().rss_kib <= 6 * 1024 + 8 * (size // PAGE) // 1024
+        assert client.refault().refaulted == size // PAGE
+        assert inferior.sum() == before
+
+
+@ways
+def test_fork_gives_the_child_the_content(program: Path, no_move: bool) -> None:
+    with session(program, no_move=no_move) as (inferior, client):
+        inferior.ask("fill", 4)
+        before = inferior.sum()
+        client.keep(inferior.buffer, inferior.length)
+        assert inferior.ask("fork", 0, inferior.length) == before
+        assert inferior.present() == 0
+        assert client.status().forks == 1
+        assert inferior.sum() == before
+
+
+@ways
+def test_the_programs_own_zap_drops_the_kept_content(program: Path, no_move: bool) -> None:
+    with session(program, no_move=no_move) as (inferior, client):
+        inferior.ask("fill", 6)
+        client.keep(inferior.buffer, inferior.length)
+        assert inferior.ask("madvise", 0, 8 * PAGE, MADV_DONTNEED) == "0"
+        assert inferior.ask("read", 5) == "0"
+        assert inferior.ask("read", 8 * PAGE) != "0"
+        assert client.status().removes == 1
+        assert client.refault().refaulted == 247
+
+
+@ways
+def test_unmap_and_remap_follow(program: Path, no_move: bool) -> None:
+    with session(program, no_move=no_move) as (inferior, client):
+        inferior.ask("fill", 7)
+        before = inferior.sum()
+        client.keep(inferior.buffer, inferior.length)
+        moved = int(inferior.ask("remap"))
+        assert moved != inferior.buffer
+        assert [r.start for r in client.ledger()] == [moved]
+        assert inferior.sum() == before
+        client.keep(moved, inferior.length)
+        assert inferior.ask("munmap", 128 * PAGE, 64 * PAGE) == "0"
+        assert sum(r.length for r in client.ledger()) == 192 * PAGE
+        head = inferior.ask("sum", 0, 128 * PAGE)
+        assert client.release() > 0
+        assert inferior.ask("sum", 0, 128 * PAGE) == head
+
+
+@ways
+def test_fill(program: Path, no_move: bool, tmp_path: Path) -> None:
+    with session(program, no_move=no_move) as (inferior, client):
+        inferior.ask("fill", 8)
+        assert client.fill_byte(inferior.buffer, 4 * PAGE, 0x5A).dropped == 4
+        assert client.fill_byte(inferior.buffer + 4 * PAGE, 4 * PAGE).dropped == 4
+        content = tmp_path / "content"
+        content.write_bytes(b"x" + b"y" * PAGE)
+        with content.open("rb") as file:
+            client.fill_file(inferior.buffer + 8 * PAGE, 2 * PAGE, file.fileno(), 1)
+        assert inferior.present(inferior.buffer, 10 * PAGE) == 0
+        assert {r.state for r in client.ledger()} == {State.FILL}
+        assert inferior.ask("read", PAGE) == str(0x5A)
+        assert inferior.ask("read", 5 * PAGE) == "0"
+        assert inferior.ask("read", 8 * PAGE + 4095) == str(ord("y"))
+        assert inferior.ask("read", 9 * PAGE) == "0"
+        client.show()
+        client.hide()
+        assert inferior.ask("read", 3 * PAGE) == str(0x5A)
+
+
+@ways
+def test_advise_dontneed_zaps_and_is_remembered(program: Path, no_move: bool) -> None:
+    with session(program, no_move=no_move) as (inferior, client):
+        inferior.ask("fill", 9)
+        client.keep(inferior.buffer, 8 * PAGE)
+        assert client.advise(inferior.buffer, 4 * PAGE, MADV_DONTNEED) == 0
+        states = [(r.length // PAGE, r.state) for r in client.ledger()]
+        assert states == [(4, State.ZAPPED), (4, State.STORE if no_move else State.STASH)]
+        assert inferior.ask("read", 9) == "0"
+        assert client.advise(inferior.buffer, PAGE, 999) == -errno.EINVAL
+
+
+@ways
+def test_show_and_hide(program: Path, no_move: bool) -> None:
+    with session(program, no_move=no_move) as (inferior, client):
+        inferior.ask("fill", 10)
+        before = inferior.sum()
+        client.keep(inferior.buffer, inferior.length)
+        client.show()
+        client.show()
+        assert inferior.present() == 256
+        assert all(run.shown for run in client.ledger())
+        with pytest.raises(ControlError) as caught:
+            client.keep(inferior.buffer, PAGE)
+        assert caught.value.errno == errno.EBUSY
+        hidden = client.hide()
+        assert (hidden.taken, hidden.lost) == (256, 0)
+        assert (client.hide().taken, inferior.present()) == (0, 0)
+        assert inferior.sum() == before
+
+
+def test_keep_refuses_what_is_not_private_anonymous(program: Path) -> None:
+    with session(program) as (inferior, client):
+        image = int(inferior.maps()[0].split("-")[0], 16)
+        for start in (image, inferior.place.mailbox, inferior.place.code, 0x1000):
+            with pytest.raises(ControlError) as caught:
+                client.keep(start, PAGE)
+            assert caught.value.errno == errno.EINVAL
+
+
+def _locked(inferior: Inferior, client: Client) -> None:
+    inferior.ask("fill", 11)
+    before = inferior.sum()
+    kept = client.keep(inferior.buffer, inferior.length)
+    assert (kept.kept, kept.skipped) == (256, 0)
+    assert inferior.sum() == before
+
+
+def test_mlocked_pages_go_by_copy(program: Path) -> None:
+    with session(program) as (inferior, client):
+        assert inferior.ask("mlock", 0, inferior.length) == "0"
+        _locked(inferior, client)
+
+
+def test_read_only_pages_go_by_copy(program: Path) -> None:
+    with session(program) as (inferior, client):
+        inferior.ask("fill", 12)
+        before = inferior.sum()
+        inferior.ask("mprotect", 0, inferior.length, mmap.PROT_READ)
+        assert client.keep(inferior.buffer, inferior.length).kept == 256
+        assert inferior.present() == 0
+        assert inferior.sum() == before
+
+
+def test_kept_then_made_read_only(program: Path) -> None:
+    with session(program) as (inferior, client):
+        inferior.ask("fill", 13)
+        before = inferior.sum()
+        client.keep(inferior.buffer, inferior.length)
+        inferior.ask("mprotect", 0, inferior.length, mmap.PROT_READ)
+        assert client.refault().refaulted == 256
+        assert inferior.sum() == before

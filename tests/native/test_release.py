@@ -1,0 +1,164 @@
+"""After a release, a death or a crash nothing is left and no byte is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from selfhost import Inferior, Tracer, ended, process_state, session, wait_for
+from pagezap.native import control, launch
+
+ways = pytest.mark.parametrize("no_move", [False, True], ids=["move", "copy"])
+
+
+def _busy(inferior: Inferior, client: control.Client) -> str:
+    inferior.ask("fill", 1)
+    before = inferior.sum()
+    client.keep(inferior.buffer, inferior.length // 2)
+    client.watch_add(1, inferior.buffer, inferior.length)
+    return before
+
+
+def _keeper(helper: int) -> int:
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                text = Path(f"/proc/{name}/stat").read_text(encoding="utf-8")
+            except OSError:
+                continue
+            if int(text.rpartition(")")[2].split()[1]) == helper:
+                return int(name)
+    raise AssertionError("no keeper")
+
+
+@ways
+def test_release(program: Path, no_move: bool) -> None:
+    with session(program, no_move=no_move) as (inferior, client):
+        before = _busy(inferior, client)
+        assert inferior.sigtrap_caught()
+        assert client.release() == 128
+        inferior.assert_clean()
+        assert inferior.sum() == before
+        wait_for(lambda: ended(client.hello.helper_pid))
+        assert ended(client.hello.agent_pid)
+
+
+def test_release_while_stopped_by_a_tracer(program: Path) -> None:
+    with session(program) as (inferior, client):
+        before = _busy(inferior, client)
+        tracer = Tracer(inferior.pid)
+        os.kill(inferior.pid, signal.SIGSTOP)
+        tracer.wait()
+        client.release()
+        tracer.resume()
+        tracer.stop_and_detach()
+        inferior.assert_clean()
+        assert inferior.sum() == before
+
+
+def test_the_owners_death_releases(program: Path) -> None:
+    with session(program) as (inferior, client):
+        before = _busy(inferior, client)
+        client.close()
+        wait_for(lambda: ended(client.hello.helper_pid))
+        inferior.assert_clean()
+        assert inferior.sum() == before
+
+
+def test_sigterm_releases(program: Path) -> None:
+    with session(program) as (inferior, client):
+        before = _busy(inferior, client)
+        os.kill(client.hello.helper_pid, signal.SIGTERM)
+        wait_for(lambda: ended(client.hello.helper_pid))
+        inferior.assert_clean()
+        assert inferior.sum() == before
+
+
+@ways
+def test_a_killed_helper_is_replaced_by_its_keeper(program: Path, no_move: bool) -> None:
+    with session(program, no_move=no_move) as (inferior, client):
+        before = _busy(inferior, client)
+        keeper = _keeper(client.hello.helper_pid)
+        inferior.say("sum", 0, inferior.length)
+        os.kill(client.hello.helper_pid, signal.SIGKILL)
+        assert inferior.answer() == before
+        wait_for(lambda: ended(keeper))
+        inferior.assert_clean()
+        assert inferior.sum() == before
+
+
+@ways
+def test_killed_while_it_works(program: Path, no_move: bool) -> None:
+    for delay in (0.0, 0.0005, 0.002, 0.005, 0.01):
+        with session(program, 32 << 20, no_move=no_move) as (inferior, client):
+            inferior.ask("fill", 1)
+            before = inferior.sum()
+            helper = client.hello.helper_pid
+            keeper = _keeper(helper)
+            pid = os.fork()
+            if pid == 0:
+                time.sleep(delay)
+                os.kill(helper, signal.SIGKILL)
+                os._exit(0)
+            try:
+                while True:
+                    client.keep(inferior.buffer, inferior.length)
+                    client.refault()
+            except control.HelperGoneError:
+                pass
+            os.waitpid(pid, 0)
+            wait_for(lambda k=keeper: ended(k))
+            inferior.assert_clean()
+            assert inferior.sum() == before
+
+
+def test_the_inferiors_death_ends_everything(program: Path) -> None:
+    with session(program) as (inferior, client):
+        _busy(inferior, client)
+        keeper = _keeper(client.hello.helper_pid)
+        inferior.process.kill()
+        inferior.process.wait()
+        wait_for(lambda: ended(client.hello.helper_pid))
+        wait_for(lambda: ended(client.hello.agent_pid))
+        wait_for(lambda: ended(keeper))
+
+
+def test_exec_ends_everything(program: Path) -> None:
+    with session(program) as (inferior, client):
+        _busy(inferior, client)
+        inferior.say("exec")
+        wait_for(lambda: ended(client.hello.helper_pid))
+        wait_for(lambda: ended(client.hello.agent_pid))
+        assert process_state(inferior.pid) == "S"
+
+
+def test_a_stray_sigtrap_does_not_end_the_inferior(program: Path) -> None:
+    with session(program) as (inferior, client):
+        assert inferior.ask("trap") == "ok"
+        client.release()
+        inferior.assert_clean()
+
+
+def test_a_second_helper_is_refused(program: Path) -> None:
+    with session(program) as (inferior, client):
+        with pytest.raises(launch.LaunchError):
+            launch.start(inferior.place)
+        inferior.ask("fill", 1)
+        before = inferior.sum()
+        client.keep(inferior.buffer, inferior.length)
+        assert inferior.sum() == before
+
+
+def test_a_child_inherits_no_mapping(program: Path) -> None:
+    with session(program) as (inferior, client):
+        before = _busy(inferior, client)
+        inferior.say("fork", 0, inferior.length, 1)
+        assert inferior.answer() == before
+        children = Path(f"/proc/{inferior.pid}/task/{inferior.pid}/children")
+        child = int(children.read_text(encoding="utf-8").split()[0])
+        text = Path(f"/proc/{child}/maps").read_text(encoding="utf-8")
+        assert "pagezap" not in text
+        os.kill(child, signal.SIGKILL)

@@ -1,0 +1,197 @@
+"""Watches: stops before the access, traces, steps, system calls."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from selfhost import PAGE, Inferior, Tracer, session, wait_for
+from pagezap.native.control import Access, Client, Hit
+
+SYS_READ = 0
+
+
+def _hit(client: Client, tid: int) -> Hit:
+    return wait_for(lambda: client.hit_take(tid))  # type: ignore[no-any-return]
+
+
+def _stop(client: Client, tracer: Tracer) -> Hit:
+    assert tracer.wait() == signal.SIGSTOP
+    return _hit(client, tracer.pid)
+
+
+def _step_over(client: Client, tracer: Tracer, hit: Hit) -> list[int]:
+    client.step_begin(hit.tid, hit.address)
+    assert tracer.step() == signal.SIGTRAP
+    return client.step_end()
+
+
+def test_a_write_stops_before_it_happens(program: Path) -> None:
+    with session(program) as (inferior, client):
+        inferior.ask("write", 100, 1)
+        assert client.watch_add(1, inferior.buffer + 100, 8) == 1
+        tracer = Tracer(inferior.pid)
+        for value in (5, 6, 7):
+            inferior.say("write", 100, value)
+            hit = _stop(client, tracer)
+            assert (hit.watch, hit.address, hit.write) == (1, inferior.buffer + 100, True)
+            assert (hit.kernel_mode, hit.syscall, hit.old) == (False, None, b"")
+            assert _memory(inferior, 100) != value
+            assert _step_over(client, tracer, hit) == []
+            assert _memory(inferior, 100) == value
+            tracer.resume()
+            assert inferior.answer() == "ok"
+        assert client.status().signals == 3
+        tracer.stop_and_detach()
+        client.release()
+        inferior.assert_clean()
+
+
+def _memory(inferior: Inferior, offset: int) -> int:
+    with open(f"/proc/{inferior.pid}/mem", "rb", buffering=0) as memory:
+        memory.seek(inferior.buffer + offset)
+        return memory.read(1)[0]
+
+
+def test_an_access_of_a_kept_page_stops(program: Path) -> None:
+    with session(program) as (inferior, client):
+        inferior.ask("write", 100, 42)
+        client.keep(inferior.buffer, 4 * PAGE)
+        client.watch_add(1, inferior.buffer, PAGE)
+        tracer = Tracer(inferior.pid)
+        for _ in range(2):
+            inferior.say("read", 100)
+            hit = _stop(client, tracer)
+            assert (hit.missing, hit.write, hit.address) == (True, False, inferior.buffer + 100)
+            assert inferior.present(inferior.buffer, PAGE) == 0
+            client.show()
+            assert _memory(inferior, 100) == 42
+            client.hide()
+            assert inferior.present(inferior.buffer, PAGE) == 0
+            _step_over(client, tracer, hit)
+            assert inferior.present(inferior.buffer, PAGE) == 0
+            tracer.resume()
+            assert inferior.answer() == "42"
+        tracer.stop_and_detach()
+
+
+def test_without_a_tracer_nobody_is_signalled(program: Path) -> None:
+    with session(program) as (inferior, client):
+        client.watch_add(1, inferior.buffer, PAGE)
+        assert inferior.ask("write", 100, 1) == "ok"
+        status = client.status()
+        assert (status.signals, status.hits) == (0, 1)
+        events = list(client.trace())
+        assert [(e.address, e.stopped) for e in events] == [(inferior.buffer + 100, False)]
+
+
+def test_detaching_resolves_waiting_faults(program: Path) -> None:
+    with session(program) as (inferior, client):
+        client.watch_add(1, inferior.buffer, PAGE)
+        tracer = Tracer(inferior.pid)
+        inferior.say("write", 100, 1)
+        assert tracer.wait() == signal.SIGSTOP
+        client.detaching(True)
+        tracer.resume()
+        assert inferior.answer() == "ok"
+        tracer.stop_and_detach()
+
+
+def test_trace_records_first_touches_and_stops_nobody(program: Path) -> None:
+    with session(program) as (inferior, client):
+        inferior.ask("fill", 1)
+        client.watch_add(7, inferior.buffer, 8 * PAGE, trace=True)
+        for page in (0, 3, 3, 5):
+            inferior.ask("write", page * PAGE + 17, 1)
+        events = list(client.trace())
+        base = inferior.buffer + 17
+        assert [e.address for e in events] == [base, base + 3 * PAGE, base + 5 * PAGE]
+        assert {(e.watch, e.access, e.tid, e.syscall) for e in events} == {
+            (7, Access.WRITE, inferior.pid, None)
+        }
+        assert all(e.pc for e in events)
+        client.hide()
+        inferior.ask("write", 3 * PAGE + 17, 1)
+        assert len(list(client.trace())) == 4
+        client.trace_clear()
+        assert list(client.trace()) == []
+
+
+def test_neighbours_of_a_traced_byte_are_no_event_and_arm_again(program: Path) -> None:
+    with session(program) as (inferior, client):
+        inferior.ask("fill", 1)
+        client.watch_add(7, inferior.buffer + 8, 8, trace=True)
+        inferior.ask("write", 100, 1)
+        assert list(client.trace()) == []
+        wait_for(lambda: inferior.ask("write", 9, 1) and list(client.trace()))
+
+
+def test_empty_pages_are_armed(program: Path) -> None:
+    with session(program) as (inferior, client):
+        client.watch_add(1, inferior.buffer, inferior.length, trace=True)
+        inferior.ask("write", 200 * PAGE, 1)
+        assert [e.address for e in client.trace()] == [inferior.buffer + 200 * PAGE]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_read_into_a_watched_page_is_not_broken(program: Path, kept: bool) -> None:
+    with session(program) as (inferior, client):
+        for offset in range(8):
+            inferior.ask("write", PAGE - 4 + offset, 10 + offset)
+        if kept:
+            client.keep(inferior.buffer, 2 * PAGE)
+        client.watch_add(1, inferior.buffer + PAGE - 4, 8)
+        tracer = Tracer(inferior.pid)
+        inferior.say("sysread", PAGE - 4, 8)
+        hit = _stop(client, tracer)
+        assert hit.kernel_mode
+        assert hit.syscall == SYS_READ
+        assert hit.address == inferior.buffer + PAGE - 4
+        assert hit.old == bytes([10, 11, 12, 13])
+        tracer.resume()
+        assert inferior.answer() == "8"
+        assert _memory(inferior, PAGE + 3) == ord("Z")
+        tracer.stop_and_detach()
+
+
+def test_a_call_that_reaches_into_the_watched_bytes_is_found_by_its_change(program: Path) -> None:
+    with session(program) as (inferior, client):
+        inferior.ask("write", 60, 1)
+        client.watch_add(1, inferior.buffer + 64, 8)
+        tracer = Tracer(inferior.pid)
+        inferior.say("sysread", 0, 128)
+        hit = _stop(client, tracer)
+        assert (hit.kernel_mode, hit.old) == (True, bytes(8))
+        tracer.resume()
+        assert inferior.answer() == "128"
+        tracer.stop_and_detach()
+
+
+def test_a_call_beside_the_watched_bytes_is_no_hit(program: Path) -> None:
+    with session(program) as (inferior, client):
+        inferior.ask("write", 60, 1)
+        client.watch_add(1, inferior.buffer + 64, 8)
+        tracer = Tracer(inferior.pid)
+        inferior.say("sysread", 0, 32)
+        assert not tracer.stops()
+        assert inferior.answer() == "32"
+        assert client.status().signals == 0
+        wait_for(lambda: client.hide())
+        tracer.stop_and_detach()
+
+
+def test_disable_and_delete(program: Path) -> None:
+    with session(program) as (inferior, client):
+        inferior.ask("fill", 1)
+        client.watch_add(1, inferior.buffer, PAGE, trace=True)
+        client.watch_enable(1, False)
+        inferior.ask("write", 1, 1)
+        assert list(client.trace()) == []
+        client.watch_enable(1, True)
+        inferior.ask("write", 1, 1)
+        assert len(list(client.trace())) == 1
+        client.watch_delete(1)
+        inferior.ask("write", 1, 1)
+        assert len(list(client.trace())) == 1
+        assert client.status().watched_pages == 0
