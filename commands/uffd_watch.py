@@ -10,6 +10,7 @@ from pagezap.debugger.errors import PagezapError, UnsupportedError, UsageError
 
 if TYPE_CHECKING:
     from pagezap.commands.framework.parser import Arguments
+    from pagezap.commands.memory.target import Target
     from pagezap.commands.session.context import Context
     from pagezap.commands.session.watches import Watch
 
@@ -67,7 +68,6 @@ at each hit, in the frame of the access; $_uffd_watch and $_uffd_addr hold the h
 
     def run(self, context: Context, arguments: Arguments) -> Result:
         """Check everything, then arm the watch."""
-        from pagezap.commands.memory import hazards
         from pagezap.commands.memory.scene import Scene
 
         _check_kind(arguments)
@@ -95,8 +95,7 @@ at each hit, in the frame of the access; $_uffd_watch and $_uffd_addr hold the h
                 hint="Watch one mapping at a time; pagemap-show lists them",
                 kind="extra-argument",
             )
-        for piece in target.pieces:
-            hazards.refuse(hazards.of_watch(piece, ours=scene.session is not None), force=False)
+        _check_memory(target, ours=scene.session is not None)
         if thread is not None:
             _check_thread(context, thread)
         if condition is not None:
@@ -115,6 +114,23 @@ at each hit, in the frame of the access; $_uffd_watch and $_uffd_addr hold the h
                 temporary=arguments.flag("temporary"),
             )
         return WatchResult(watch)
+
+
+def _check_memory(target: Target, *, ours: bool) -> None:
+    """Refuse memory that cannot be watched; name the part that can."""
+    from pagezap.commands.memory import hazards
+    from pagezap.commands.memory.text import span
+
+    good = [piece for piece in target.pieces if not hazards.of_watch(piece, ours=ours)]
+    for piece in target.pieces:
+        try:
+            hazards.refuse(hazards.of_watch(piece, ours=ours), force=False)
+        except UnsupportedError as error:
+            if good:
+                start = max(target.start, good[0].start)
+                end = min(target.start + target.length, good[0].end)
+                error.hint = f"The part {span(start, end - start)} can be watched"
+            raise
 
 
 def _check_kind(arguments: Arguments) -> None:

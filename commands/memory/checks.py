@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pagezap.debugger.errors import PermissionRefusedError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -68,8 +70,14 @@ def collect(pid: int | None, *, ours: bool = False) -> list[Check]:
 
     ``ours`` says that a session of ours is in that process.
     """
-    process = [] if pid is None else _process_checks(pid, ours=ours)
-    return [*_helper_checks(), *process]
+    checks = _helper_checks()
+    if pid is None:
+        return checks
+    try:
+        return [*checks, *_process_checks(pid, ours=ours)]
+    except PermissionRefusedError as error:
+        readable = Check("process", available=False, detail=error.message, fix=error.hint)
+        return [*checks, readable]
 
 
 def _first_line(path: str) -> str | None:

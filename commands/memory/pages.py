@@ -15,6 +15,7 @@ RESIDENT = ("resident", "zero", "file")
 SWAPPED = "swapped"
 
 WP_BIT = 1 << 57
+EXCLUSIVE_BIT = 1 << 56
 PRESENT_BIT = 1 << 63
 CHUNK = 1 << 16
 """Entries of pagemap read at once."""
@@ -85,27 +86,38 @@ def overlay(found: Sequence[Run], ledger: Sequence[LedgerRow]) -> Iterator[Run]:
         yield run if there or known is None else run._replace(state=known)
 
 
+def _entries(pid: int, start: int, length: int) -> Iterator[tuple[int, int]]:
+    """Yield address and pagemap entry of each page of a range."""
+    from array import array
+
+    with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap:  # noqa: PTH123 - no pathlib in gdb
+        pagemap.seek(start // PAGE * 8)
+        for offset in range(0, length // PAGE, CHUNK):
+            entries = array("Q")
+            entries.frombytes(pagemap.read(min(CHUNK, length // PAGE - offset) * 8))
+            for index, entry in enumerate(entries):
+                yield start + (offset + index) * PAGE, entry
+
+
+def exclusive(pid: int, start: int, length: int) -> bool:
+    """Return whether no other process maps a present page of a range (bit 56 of pagemap)."""
+    return all(
+        entry & EXCLUSIVE_BIT for _, entry in _entries(pid, start, length) if entry & PRESENT_BIT
+    )
+
+
 def unprotected(pid: int, start: int, length: int) -> list[tuple[int, int]]:
     """Return (start, length) of the pages in a range that a write would not trap.
 
     Bit 57 of pagemap is the write protection of a userfaultfd, in a present page as in
     the marker of an empty one.
     """
-    from array import array
-
     found: list[tuple[int, int]] = []
-    with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap:  # noqa: PTH123 - no pathlib in gdb
-        pagemap.seek(start // PAGE * 8)
-        for offset in range(0, length // PAGE, CHUNK):
-            wanted = min(CHUNK, length // PAGE - offset)
-            entries = array("Q")
-            entries.frombytes(pagemap.read(wanted * 8))
-            for index, entry in enumerate(entries):
-                if entry & WP_BIT:
-                    continue
-                address = start + (offset + index) * PAGE
-                if found and found[-1][0] + found[-1][1] == address:
-                    found[-1] = (found[-1][0], found[-1][1] + PAGE)
-                else:
-                    found.append((address, PAGE))
+    for address, entry in _entries(pid, start, length):
+        if entry & WP_BIT:
+            continue
+        if found and found[-1][0] + found[-1][1] == address:
+            found[-1] = (found[-1][0], found[-1][1] + PAGE)
+        else:
+            found.append((address, PAGE))
     return found

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from pagezap.commands.session.context import Context
     from pagezap.commands.session.session import Session
     from pagezap.debugger.maps import Mapping
+    from pagezap.debugger.ranges import MemoryRange
 
 BITS = 64
+
+NO_MOVE = "PAGEZAP_NO_MOVE"
+"""Environment variable that has new sessions keep pages by copying, as on older kernels."""
 
 STATES = {1: "kept", 2: "kept", 3: "fill", 4: "zapped"}
 """States of the ledger in the control protocol; where the content is does not matter here."""
@@ -49,7 +53,7 @@ class Scene:
 
     def require_session(self) -> Session:
         """Return the inferior's session, set up now where there was none."""
-        return self.context.require_session()
+        return self.context.require_session(no_move=bool(os.environ.get(NO_MOVE)))
 
     @cached_property
     def mappings(self) -> list[Mapping]:
@@ -82,14 +86,10 @@ class Scene:
 
     def _targets_of(self, text: str, rounding: str, purpose: str) -> list[Target]:
         parsed = ranges.parse(text, self.context.debugger, self.mappings, purpose)
-        if not parsed:
-            raise RangeError(
-                f"{text} names no memory", hint="pagemap-show lists the mappings", kind="no-mapping"
-            )
         gathered = text.strip() == "all" or text.strip().startswith("map:")
         skipped = self._thread_stacks() if text.strip() == "all" else frozenset()
         result = []
-        for item in parsed:
+        for item in _joined(parsed):
             if rounding == "in":
                 start, length = ranges.round_in(item.start, item.length, item.text)
             else:
@@ -212,6 +212,17 @@ class Scene:
         for target in targets:
             for piece in target.pieces:
                 hazards.refuse(hazards.of_keep(piece, ours=self.session is not None), force=False)
+
+
+def _joined(found: Sequence[MemoryRange]) -> list[MemoryRange]:
+    """Join neighbours of one text: a registration splits what the user sees as one mapping."""
+    joined: list[MemoryRange] = []
+    for item in found:
+        if joined and joined[-1].end == item.start and joined[-1].text == item.text:
+            joined[-1] = joined[-1]._replace(length=joined[-1].length + item.length)
+        else:
+            joined.append(item)
+    return joined
 
 
 def _no_overlap(pieces: Sequence[Piece]) -> None:

@@ -162,7 +162,12 @@ class Piece:
                 continue
             if same and not _agent(entry):
                 found.append(int(entry))
-        return None if hidden and not found else found
+        if hidden and not found:
+            # The kernel counts who maps a page, whatever we may read of others.
+            from pagezap.commands.memory.pages import exclusive
+
+            return [] if exclusive(self._pid, self.start, self.length) else None
+        return found
 
 
 def _agent(entry: str) -> bool:

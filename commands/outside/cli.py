@@ -83,9 +83,7 @@ def _add_exec(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     execute.add_argument("--debugger", choices=["gdb"], default="gdb", help="which debugger (gdb)")
     execute.add_argument("--debugger-path", metavar="P", help="the debugger's executable")
     execute.add_argument("--pid", type=int, help="attach to this process")
-    execute.add_argument(
-        "--core", metavar="no", help="not supported: a core file has no live pages"
-    )
+    execute.add_argument("--core", metavar="no", help=argparse.SUPPRESS)
     execute.add_argument(
         "-c",
         dest="steps",

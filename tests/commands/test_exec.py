@@ -1,0 +1,228 @@
+"""`pagezap exec`: commands in a real gdb, their JSON, their exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+
+import pytest
+
+from harness import gdbs, observe
+
+PROGRAM = r"""
+#include <stdio.h>
+int counter;
+void tick(void) { counter++; }
+int main(int argc, char **argv)
+{
+    char line[64] = "";
+    printf("hello %s\n", argc > 1 ? argv[1] : "");
+    for (int i = 0; i < 3; i++)
+        tick();
+    if (argc > 2 && fgets(line, sizeof(line), stdin))
+        printf("read %s", line);
+    return 3;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("exec")
+    (directory / "p.c").write_text(PROGRAM)
+    binary = directory / "p"
+    subprocess.run(["gcc", "-g", "-O0", "-o", binary, directory / "p.c"], check=True)
+    return str(binary)
+
+
+@pytest.fixture
+def execute(gdb, tmp_path):
+    def call(*words, stdin=""):
+        return subprocess.run(
+            [gdbs.PAGEZAP, "exec", "--debugger-path", gdb.path, *words],
+            capture_output=True,
+            text=True,
+            input=stdin,
+            env=gdbs.environment(tmp_path),
+            timeout=100,
+            check=False,
+        )
+
+    return call
+
+
+def objects(done):
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_one_object_a_command(execute, program):
+    done = execute(
+        "--json", "-c", "break tick", "-c", "run", "-c", "print counter", "-c", "uffd-list",
+        "-c", "delete", "-c", "continue", "--", program, "a b",
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    found = objects(done)
+    assert [each["command"] for each in found] == [
+        "break tick", "run", "print counter", "uffd-list", "delete", "continue",
+    ]  # fmt: skip
+    assert all(each["ok"] for each in found)
+    stop = found[1]["stop"]
+    assert stop["reason"] == "breakpoint"
+    assert stop["breakpoint"] == 1
+    assert stop["symbol"].startswith("tick")
+    assert stop["tid"] > 0
+    assert {"watch", "address", "access", "old", "new"} <= set(stop)
+    assert found[2]["output"] == "$1 = 0\n"
+    assert found[2]["stop"] is None
+    assert found[3]["watches"] == []
+    assert found[5]["stop"]["reason"] == "exited"
+    assert found[5]["stop"]["exit_code"] == 3
+    assert "hello a b" in done.stderr
+
+
+def test_a_failed_command_gives_status_1_and_the_next_one_runs(execute, program):
+    done = execute(
+        "--json", "-c", "nonsense", "-c", "zap --nonsense", "-c", "print 6*7", "--", program
+    )
+    assert done.returncode == 1
+    first, second, third = objects(done)
+    assert first["ok"] is False
+    assert "nonsense" in first["error"]["message"]
+    assert second["error"]["kind"] == "unknown-option"
+    assert third["output"] == "$1 = 42\n"
+
+
+def test_text_goes_to_standard_output(execute, program):
+    done = execute("-c", "print 6*7", "-c", "uffd-list", "-c", "run", "--", program)
+    assert done.returncode == 0
+    assert "$1 = 42" in done.stdout
+    assert "No uffd watchpoints." in done.stdout
+    assert "hello" not in done.stdout
+    assert "hello" in done.stderr
+
+
+def test_scripts_and_blocks(execute, program, tmp_path):
+    script = tmp_path / "script.gdb"
+    script.write_text(
+        "# a comment\npython\nfor i in range(2):\n    print(i)\nend\n\n"
+        "define twice\nif 1\nprint $arg0 * 2\nend\nend\ntwice 21\n"
+    )
+    failing = tmp_path / "failing.gdb"
+    failing.write_text("print 1\nnonsense\nprint 2\n")
+    done = execute("--json", "-x", str(script), "-x", str(failing), "-c", "print 3", "--", program)
+    assert done.returncode == 1
+    outputs = [each["output"] for each in objects(done)]
+    assert outputs[:3] == ["0\n1\n", "", "$1 = 42\n"]
+    assert outputs[3:] == ["$2 = 1\n", "", "$3 = 3\n"]
+
+
+def test_the_program_reads_our_input_and_gets_no_descriptor_of_ours(execute, program):
+    done = execute("-c", "break tick", "-c", "run", "-c", "info proc", "-c", "delete", "-c",
+                   "continue", "--", program, "x", "y", stdin="from outside\n")  # fmt: skip
+    assert "read from outside" in done.stderr
+    done = execute("--json", "-c", "break tick", "-c", "run",
+                   "-c", "python import os; print(sorted(os.listdir("
+                   "f'/proc/{gdb.selected_inferior().pid}/fd')))",
+                   "--", program)  # fmt: skip
+    assert objects(done)[2]["output"] == "['0', '1', '2']\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["-c", "print 1"],
+        ["--pid", "1", "--", "ls"],
+        ["--pid", "x"],
+        ["--nonsense", "--", "ls"],
+        ["-x", "/nonexistent/script", "--", "ls"],
+        ["--core", "file", "-c", "print 1"],
+        ["--", "/nonexistent/program"],
+    ],
+)
+def test_bad_usage_is_status_2(execute, words):
+    done = execute(*words)
+    assert done.returncode == 2, done
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+def test_no_process(execute):
+    done = execute("--pid", "4194000", "--json", "-c", "print 1")
+    assert done.returncode == 1
+    (only,) = objects(done)
+    assert only["ok"] is False
+    assert only["error"]["kind"] == "attach"
+
+
+def test_a_process_runs_on_and_is_as_before(execute, inferiors):
+    running = inferiors.start("keepmem.c", "1048576")
+    before = running.control.checksum()
+    done = execute(
+        "--json", "--pid", str(running.pid),
+        "-c", f"zap --keep {running.control.base:#x}, +1M",
+        "-c", "uffd-status",
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    kept, status = objects(done)
+    assert kept["ranges"][0]["kept"] == 256
+    assert status["kept_pages"] == 256
+    assert status["inferior"]["pid"] == running.pid
+    running.assert_clean()
+    running.control.runs_on()
+    assert running.control.checksum() == before
+
+
+def test_a_watch_stop_is_told_in_full(execute, inferiors):
+    running = inferiors.start("keepmem.c", "65536")
+    running.control.go()
+    ticker = running.control.long("spare")
+    done = execute(
+        "--json", "--pid", str(running.pid), "-c", f"uffd-watch {ticker:#x}, +8", "-c", "continue",
+        "-c", "print $_uffd_watch", "-c", "print/x $_uffd_addr", "-c", "uffd-list",
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    watch, go, number, address, listed = objects(done)
+    stop = go["stop"]
+    assert stop["reason"] == "uffd-watch"
+    assert (stop["watch"], stop["address"]) == (watch["watch"]["id"], ticker)
+    assert stop["access"] == "write"
+    assert stop["tid"] in observe.tids(running.pid)
+    assert stop["symbol"].startswith("tick")
+    old, new = (int.from_bytes(bytes.fromhex(stop[key]), "little") for key in ("old", "new"))
+    assert new == old + 1
+    assert number["output"].strip() == f"$1 = {watch['watch']['id']}"
+    assert address["output"].strip() == f"$2 = {ticker:#x}"
+    assert listed["watches"][0]["hits"] == 1
+    running.assert_clean()
+
+
+def test_sigterm_releases(gdb, inferiors, tmp_path):
+    running = inferiors.start("keepmem.c", "1048576")
+    before = running.control.checksum()
+    process = subprocess.Popen(
+        [
+            gdbs.PAGEZAP, "exec", "--debugger-path", gdb.path, "--pid", str(running.pid),
+            "-c", f"zap --keep {running.control.base:#x}, +1M", "-c", "continue",
+        ],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=gdbs.environment(tmp_path),
+    )  # fmt: skip
+    deadline = time.monotonic() + 30
+    while not observe.helpers_of(running.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.terminate()
+    process.wait(30)
+    running.assert_clean()
+    assert running.control.checksum() == before
+
+
+def test_python_variables_of_a_packaged_gdb_do_not_reach_the_program(execute, tmp_path):
+    script = "import os; print('PYTHONHOME' in os.environ, 'PYTHONPATH' in os.environ)"
+    python = os.path.realpath("/usr/bin/python3") if os.path.exists("/usr/bin/python3") else None
+    if python is None:
+        pytest.skip("no system Python")
+    done = execute("-c", "run", "--", python, "-c", script)
+    assert "False False" in done.stderr, done
