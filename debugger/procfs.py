@@ -164,7 +164,7 @@ def same_memory(one: int, other: int) -> bool:
     number = KCMP.get(os.uname().machine)
     if number is None:
         return False
-    return ctypes.CDLL(None).syscall(number, one, other, KCMP_VM, 0, 0) == 0
+    return bool(ctypes.CDLL(None).syscall(number, one, other, KCMP_VM, 0, 0) == 0)
 
 
 def find_agent(mailbox: int, read_memory: Callable[[int, int], bytes]) -> int | None:

@@ -20,8 +20,10 @@ class Arch(Protocol):
     """Bytes that are enough to hold any instruction."""
     syscall_instruction: bytes
     result_register: str
-    saved_registers: Sequence[str]
-    """What a system call, or entering one, can change; in the order to write them back."""
+
+    @property
+    def saved_registers(self) -> Sequence[str]:
+        """What a system call, or entering one, can change; in the order to write them back."""
 
     def syscall_registers(
         self, number: int, arguments: Sequence[int], instruction: int
@@ -48,7 +50,7 @@ class Arch(Protocol):
     def store_width(self, code: bytes) -> int | None:
         """Return how many bytes the instruction at the start of ``code`` writes to memory.
 
-        0 where it writes none; None where that cannot be told from the instruction.
+        None where it writes none or that cannot be told from the instruction.
         """
 
 
