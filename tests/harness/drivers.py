@@ -44,6 +44,8 @@ class Output:
         self.status = status
 
     def json(self, index: int = -1) -> dict[str, Any]:
+        assert self.parts[index:], self
+        assert "{" in self.parts[index], self
         return json_of(self.parts[index])
 
     def __repr__(self) -> str:
