@@ -6,6 +6,7 @@ import errno as errno_module
 import os
 import socket
 import struct
+import time
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ class Op(IntEnum):
     RELEASE = 19
     DETACHING = 20
     RUNNING = 21
+    OWN = 22
 
 
 class State(IntEnum):
@@ -75,7 +77,7 @@ class By(IntEnum):
     OTHER = 2
 
 
-class ControlError(Exception):
+class ControlError(OSError):
     """The helper refused an operation, or is not there.
 
     ``errno`` is its number; ECONNRESET where the helper went away.
@@ -83,8 +85,7 @@ class ControlError(Exception):
 
     def __init__(self, errno: int, op: str) -> None:
         """Name the operation and the reason."""
-        super().__init__(f"{op}: {os.strerror(errno)}")
-        self.errno = errno
+        super().__init__(errno, os.strerror(errno))
         self.op = op
 
 
@@ -185,15 +186,15 @@ class Hide:
 
 
 @dataclass(frozen=True)
-class Hit:
-    """A stop of one thread; ``syscall`` is None in user mode."""
+class RawHit:
+    """A stop of one thread as the helper saw it; ``syscall`` is -1 in user mode."""
 
     watch: int
     tid: int
-    kernel_mode: bool
+    kernel: bool
     write: bool
     missing: bool
-    syscall: int | None
+    syscall: int
     address: int
     pc: int
     time_us: int
@@ -215,25 +216,6 @@ class Event:
     access: Access
     by: By
     stopped: bool
-
-    def pack(self) -> bytes:
-        """The 64 bytes of the protocol."""
-        return _EVENT.pack(
-            self.time_us,
-            self.address,
-            self.pc,
-            self.watch,
-            self.pid,
-            self.tid,
-            -1 if self.syscall is None else self.syscall,
-            self.access,
-            self.by,
-            int(self.stopped),
-            0,
-            0,
-            0,
-            0,
-        )
 
 
 @dataclass(frozen=True)
@@ -409,7 +391,7 @@ class Client:
         """Enable or disable a watch."""
         self._call(Op.WATCH_ENABLE, struct.pack("<II", watch, int(enabled)))
 
-    def hit_take(self, tid: int) -> Hit | None:
+    def hit_take(self, tid: int) -> RawHit | None:
         """Take the hit that stopped a thread, or None."""
         try:
             reply = self._call(Op.HIT_TAKE, struct.pack("<II", tid, 0))
@@ -420,13 +402,13 @@ class Client:
                 return None
             raise
         watch, owner, flags, call, address, pc, time_us, old, count = _HIT.unpack_from(reply)
-        return Hit(
+        return RawHit(
             watch=watch,
             tid=owner,
-            kernel_mode=bool(flags & 1),
+            kernel=bool(flags & 1),
             write=bool(flags & 2),
             missing=bool(flags & 4),
-            syscall=None if call < 0 else call,
+            syscall=call,
             address=address,
             pc=pc,
             time_us=time_us,
@@ -468,9 +450,39 @@ class Client:
             yield from part.events
             at = part.next
 
-    def trace_add(self, event: Event) -> None:
-        """Record an access the debugger saw."""
-        self._call(Op.TRACE_ADD, event.pack())
+    def trace_add(
+        self,
+        *,
+        watch: int,
+        address: int,
+        pc: int,
+        tid: int,
+        write: bool,
+        stopped: bool,
+        syscall: int = -1,
+        time_us: int = 0,
+        by: By = By.INFERIOR,
+    ) -> None:
+        """Record an access the debugger saw; without a time, now."""
+        self._call(
+            Op.TRACE_ADD,
+            _EVENT.pack(
+                time_us or time.monotonic_ns() // 1000,
+                address,
+                pc,
+                watch,
+                self.hello.inferior_pid,
+                tid,
+                syscall,
+                Access.WRITE if write else Access.READ,
+                by,
+                int(stopped),
+                0,
+                0,
+                0,
+                0,
+            ),
+        )
 
     def trace_clear(self) -> None:
         """Forget the recorded accesses."""
@@ -494,6 +506,11 @@ class Client:
         reply = self._call(Op.ADVISE, struct.pack("<QQiI", start, length, advice, 0))
         result: int = struct.unpack("<q", reply)[0]
         return result
+
+    def own(self) -> list[tuple[int, int]]:
+        """The helper's own mappings in the inferior, (start, length) in bytes: its stashes."""
+        data = self._call(Op.OWN)
+        return [(start, length) for start, length in struct.iter_unpack("<QQ", data[8:])]
 
     def release(self) -> int:
         """Bring everything back and end the helper; answers the pages brought back."""

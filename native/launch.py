@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import select
 import signal
@@ -9,20 +11,30 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pagezap.native import helper_path
-from pagezap.native.control import Client
+from pagezap.native.control import Client, ControlError
 
 READY_TIMEOUT_S: Final = 10.0
+ENVIRONMENT: Final = {"LANG": "C"}
 
 
-class LaunchError(Exception):
+class LaunchError(ControlError):
     """The helper did not start; the message is its own."""
+
+    def __init__(self, message: str) -> None:
+        """Say what the helper said."""
+        super().__init__(errno.ECHILD, "start")
+        self.message = message
+
+    def __str__(self) -> str:
+        """Return the helper's own words."""
+        return self.message
 
 
 @dataclass(frozen=True)
-class Place:
+class _Place:
     """What was injected into the inferior: descriptor numbers and addresses."""
 
     pid: int
@@ -33,7 +45,7 @@ class Place:
     code_length: int
 
 
-def _arguments(place: Place, helper: Path, ready: int, no_move: bool, ring: int) -> list[str]:
+def _arguments(place: _Place, helper: Path, ready: int, no_move: bool, ring: int) -> list[str]:
     arguments = [
         str(helper),
         f"--pid={place.pid}",
@@ -68,13 +80,25 @@ def _wait_ready(fd: int) -> None:
 
 
 def start(
-    place: Place, *, no_move: bool = False, ring: int = 0, helper: Path | None = None
+    pid: int,
+    *,
+    uffd: int,
+    command: int,
+    mailbox: int,
+    code: int,
+    code_length: int,
+    no_move: bool = False,
+    ring: int = 0,
+    helper: Path | None = None,
 ) -> Client:
     """Start the helper in a session of its own and connect to it as its owner.
 
-    Safe inside a debugger: no code runs between fork and exec but the C library's,
-    nothing is inherited but one descriptor, and signals are as by default.
+    ``uffd`` and ``command`` are descriptor numbers in the process, ``mailbox`` and
+    ``code`` addresses there. Safe inside a debugger: nothing is inherited but one
+    descriptor, signals are as by default, and what runs on is a child of init.
+    Raises LaunchError, or another ControlError.
     """
+    place = _Place(pid, uffd, command, mailbox, code, code_length)
     executable = helper or helper_path()
     if not os.access(executable, os.X_OK):
         raise LaunchError(f"no helper at {executable}")
@@ -87,7 +111,7 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={"LANG": "C"},
+            env=ENVIRONMENT,
             cwd="/",
             pass_fds=(writer,),
             start_new_session=True,
@@ -100,4 +124,23 @@ def start(
     finally:
         os.close(reader)
         process.wait()  # what we started forks the helper and ends at once
-    return Client.connect(place.pid, owner=True)
+    return Client.connect(pid, owner=True)
+
+
+def probe(helper: Path | None = None) -> dict[str, Any]:
+    """Ask the helper what this kernel and these privileges allow."""
+    executable = helper or helper_path()
+    try:
+        answer = subprocess.run(
+            [str(executable), "--probe"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=ENVIRONMENT,
+            cwd="/",
+            timeout=READY_TIMEOUT_S,
+            check=True,
+        )
+        found: dict[str, Any] = json.loads(answer.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise LaunchError(f"{executable} --probe: {error}") from error
+    return found

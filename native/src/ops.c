@@ -418,6 +418,28 @@ static int op_advise(struct request *q)
 	return 0;
 }
 
+static int op_own(struct request *q)
+{
+	struct pz_session *s = q->s;
+	uint32_t count = 0;
+
+	PZ_GUARD(&s->lock);
+	put64(q, 0); /* the count, known at the end */
+	for (uint32_t i = 0; i < s->shared->n_garbage; i++, count++)
+		put(q, &s->shared->garbage[i], sizeof(s->shared->garbage[i]));
+	for (uint32_t i = 0; i < s->shared->n_regions && count < ANSWER_RUNS; i++) {
+		const struct pz_region *r = &s->shared->regions[i];
+
+		if (!r->stash)
+			continue;
+		put64(q, r->stash);
+		put64(q, r->end - r->start);
+		count++;
+	}
+	memcpy(q->reply->payload, &count, sizeof(count));
+	return 0;
+}
+
 static int op_release(struct request *q)
 {
 	uint64_t refaulted = 0;
@@ -488,6 +510,7 @@ static const struct {
 	[PZ_OP_RELEASE] = {op_release, 0},
 	[PZ_OP_DETACHING] = {op_detaching, 8},
 	[PZ_OP_RUNNING] = {op_running, 8},
+	[PZ_OP_OWN] = {op_own, 0},
 };
 
 void pz_op_dispatch(struct pz_session *s, struct pz_client *c, uint16_t op, const uint8_t *payload,

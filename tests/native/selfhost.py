@@ -57,7 +57,13 @@ class Inferior:
         )
         numbers = [int(word) for word in self.answer().split()]
         self.pid, uffd, command, mailbox, code, self.buffer, self.length = numbers
-        self.place = launch.Place(self.pid, uffd, command, mailbox, code, 4 * PAGE)
+        self.place = {
+            "uffd": uffd,
+            "command": command,
+            "mailbox": mailbox,
+            "code": code,
+            "code_length": 4 * PAGE,
+        }
 
     def say(self, *words: object) -> None:
         assert self.process.stdin
@@ -140,7 +146,7 @@ def session(
     """An inferior with a helper, both ended afterwards."""
     inferior = Inferior(program, length)
     try:
-        client = launch.start(inferior.place, **options)
+        client = launch.start(inferior.pid, **inferior.place, **options)
         try:
             yield inferior, client
         finally:

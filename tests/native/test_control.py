@@ -78,23 +78,34 @@ def test_nobody_there() -> None:
 
 
 def test_trace_events_of_the_debugger(program: Path) -> None:
-    with session(program) as (_, client):
-        event = control.Event(
-            1, 2, 3, 4, 5, 6, None, control.Access.WRITE, control.By.DEBUGGER, True
-        )
-        client.trace_add(event)
-        assert list(client.trace()) == [event]
+    with session(program) as (inferior, client):
+        client.trace_add(watch=4, address=2, pc=3, tid=6, write=True, stopped=True, time_us=1)
+        assert list(client.trace()) == [
+            control.Event(
+                1, 2, 3, 4, inferior.pid, 6, None, control.Access.WRITE, control.By.INFERIOR, True
+            )
+        ]
 
 
 def test_the_trace_ring_says_what_it_dropped(program: Path) -> None:
     with session(program, ring=8) as (_, client):
-        for i in range(20):
+        for i in range(1, 21):
             client.trace_add(
-                control.Event(i, 0, 0, 0, 0, 0, 0, control.Access.READ, control.By.OTHER, False)
+                watch=1, address=0, pc=0, tid=0, write=False, stopped=False, time_us=i
             )
         part = client.trace_read(0)
         assert (part.dropped, part.next, [e.time_us for e in part.events]) == (
             12,
             20,
-            list(range(12, 20)),
+            list(range(13, 21)),
         )
+
+
+def test_own_mappings(program: Path) -> None:
+    with session(program) as (inferior, client):
+        assert client.own() == []
+        inferior.ask("fill", 1)
+        client.keep(inferior.buffer, 8 * PAGE)
+        ((start, length),) = client.own()
+        assert length == 8 * PAGE
+        assert any(line.startswith(f"{start:x}-") for line in inferior.maps())

@@ -195,7 +195,7 @@ def test_show_and_hide(program: Path, no_move: bool) -> None:
 def test_keep_refuses_what_is_not_private_anonymous(program: Path) -> None:
     with session(program) as (inferior, client):
         image = int(inferior.maps()[0].split("-")[0], 16)
-        for start in (image, inferior.place.mailbox, inferior.place.code, 0x1000):
+        for start in (image, inferior.place["mailbox"], inferior.place["code"], 0x1000):
             with pytest.raises(ControlError) as caught:
                 client.keep(start, PAGE)
             assert caught.value.errno == errno.EINVAL

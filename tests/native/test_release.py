@@ -145,7 +145,7 @@ def test_a_stray_sigtrap_does_not_end_the_inferior(program: Path) -> None:
 def test_a_second_helper_is_refused(program: Path) -> None:
     with session(program) as (inferior, client):
         with pytest.raises(launch.LaunchError):
-            launch.start(inferior.place)
+            launch.start(inferior.pid, **inferior.place)
         inferior.ask("fill", 1)
         before = inferior.sum()
         client.keep(inferior.buffer, inferior.length)

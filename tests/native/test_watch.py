@@ -7,21 +7,21 @@ from pathlib import Path
 
 import pytest
 from selfhost import PAGE, Inferior, Tracer, session, wait_for
-from pagezap.native.control import Access, Client, Hit
+from pagezap.native.control import Access, Client, RawHit
 
 SYS_READ = 0
 
 
-def _hit(client: Client, tid: int) -> Hit:
+def _hit(client: Client, tid: int) -> RawHit:
     return wait_for(lambda: client.hit_take(tid))  # type: ignore[no-any-return]
 
 
-def _stop(client: Client, tracer: Tracer) -> Hit:
+def _stop(client: Client, tracer: Tracer) -> RawHit:
     assert tracer.wait() == signal.SIGSTOP
     return _hit(client, tracer.pid)
 
 
-def _step_over(client: Client, tracer: Tracer, hit: Hit) -> list[int]:
+def _step_over(client: Client, tracer: Tracer, hit: RawHit) -> list[int]:
     client.step_begin(hit.tid, hit.address)
     assert tracer.step() == signal.SIGTRAP
     return client.step_end()
@@ -36,7 +36,7 @@ def test_a_write_stops_before_it_happens(program: Path) -> None:
             inferior.say("write", 100, value)
             hit = _stop(client, tracer)
             assert (hit.watch, hit.address, hit.write) == (1, inferior.buffer + 100, True)
-            assert (hit.kernel_mode, hit.syscall, hit.old) == (False, None, b"")
+            assert (hit.kernel, hit.syscall, hit.old) == (False, -1, b"")
             assert _memory(inferior, 100) != value
             assert _step_over(client, tracer, hit) == []
             assert _memory(inferior, 100) == value
@@ -145,7 +145,7 @@ def test_read_into_a_watched_page_is_not_broken(program: Path, kept: bool) -> No
         tracer = Tracer(inferior.pid)
         inferior.say("sysread", PAGE - 4, 8)
         hit = _stop(client, tracer)
-        assert hit.kernel_mode
+        assert hit.kernel
         assert hit.syscall == SYS_READ
         assert hit.address == inferior.buffer + PAGE - 4
         assert hit.old == bytes([10, 11, 12, 13])
@@ -162,7 +162,7 @@ def test_a_call_that_reaches_into_the_watched_bytes_is_found_by_its_change(progr
         tracer = Tracer(inferior.pid)
         inferior.say("sysread", 0, 128)
         hit = _stop(client, tracer)
-        assert (hit.kernel_mode, hit.old) == (True, bytes(8))
+        assert (hit.kernel, hit.old) == (True, bytes(8))
         tracer.resume()
         assert inferior.answer() == "128"
         tracer.stop_and_detach()
