@@ -119,9 +119,7 @@ class _Losing:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
-        from pagezap.native.control import ControlError
-
-        if not isinstance(error, (ControlError, OSError)):
+        if not isinstance(error, OSError):
             return False
         self._context.exited(self._session.pid)
         self._context.debugger.write(

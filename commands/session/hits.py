@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pagezap.debugger.errors import PagezapError, RangeError
+from pagezap.native.control import Access, By, Event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from pagezap.commands.session.watches import Watch, WatchTable
     from pagezap.debugger.api import Debugger, Location, Stop, Thread
     from pagezap.debugger.arch import Arch
-    from pagezap.native.control import Client, RawHit
+    from pagezap.native.control import Client
+    from pagezap.native.control import Hit as RawHit
 
 PAGE = 4096
 GUESS_WINDOW = 64
@@ -126,7 +128,7 @@ class HitHandler:
 
     def _judge(self, thread: Thread, raw: RawHit) -> Hit | None:
         location = self._debugger.locate(raw.pc)
-        if raw.kernel:
+        if raw.kernel_mode:
             writes = [self._kernel_write(raw)]
             pc = raw.pc
         else:
@@ -196,14 +198,18 @@ class HitHandler:
         reported = [watch for watch in touched if self._counts(watch, write)]
         first = (reported or touched)[0]
         self._client.trace_add(
-            watch=first.id,
-            address=write.address,
-            pc=pc,
-            tid=thread.tid,
-            syscall=raw.syscall,
-            write=True,
-            stopped=bool(reported),
-            time_us=raw.time_us,
+            Event(
+                time_us=raw.time_us,
+                address=write.address,
+                pc=pc,
+                watch=first.id,
+                pid=self._debugger.inferior().pid,
+                tid=thread.tid,
+                syscall=raw.syscall,
+                access=Access.WRITE,
+                by=By.INFERIOR,
+                stopped=bool(reported),
+            )
         )
         if not reported:
             return None
@@ -219,7 +225,7 @@ class HitHandler:
             location=location,
             old=write.old,
             new=write.new,
-            syscall=self._arch.syscall_name(raw.syscall) if raw.syscall >= 0 else None,
+            syscall=None if raw.syscall is None else self._arch.syscall_name(raw.syscall),
             time_us=raw.time_us,
             text=first.text,
             also=tuple(watch.id for watch in reported[1:]),

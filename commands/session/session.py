@@ -45,7 +45,7 @@ class Session:
             (self._installed.code, install.CODE_LENGTH),
             (self._installed.mailbox, install.PAGE),
         ]
-        return fixed + [(r.start, r.length) for r in self.client.stashes()]
+        return fixed + self.client.own()
 
     @property
     def shown(self) -> bool:
@@ -105,7 +105,6 @@ def create(debugger: Debugger, *, no_move: bool = False) -> Session:
     from pagezap import native
     from pagezap.debugger.inject import Injector
     from pagezap.native import launch
-    from pagezap.native.control import ControlError
 
     inferior = debugger.inferior()
     preflight.check(inferior)
@@ -113,15 +112,17 @@ def create(debugger: Debugger, *, no_move: bool = False) -> Session:
     installed = install.install(debugger, injector, native.agent_image())
     try:
         client = launch.start(
-            inferior.pid,
-            uffd=installed.uffd,
-            command=installed.command,
-            mailbox=installed.mailbox,
-            code=installed.code,
-            code_length=install.CODE_LENGTH,
+            launch.Place(
+                pid=inferior.pid,
+                uffd=installed.uffd,
+                command=installed.command,
+                mailbox=installed.mailbox,
+                code=installed.code,
+                code_length=install.CODE_LENGTH,
+            ),
             no_move=no_move,
         )
-    except (ControlError, OSError) as error:
+    except OSError as error:
         install.remove(debugger, injector, installed)
         raise HelperError(
             f"The helper did not start: {error}", hint="uffd-doctor tells what is missing"
