@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,9 @@ class Debugger(Protocol):
         Return why it stopped: ``step`` where the instruction ran; ``signal`` where a
         signal came first, which is then the thread's and not lost.
         """
+
+    def without_breakpoints(self, address: int) -> AbstractContextManager[bool]:
+        """Disable the breakpoints at an address for the body; False where there is none."""
 
     def discard_signal(self) -> None:
         """Forget the signal that stopped the selected thread: it is not delivered."""

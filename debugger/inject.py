@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pagezap.debugger import procfs
 from pagezap.debugger.arch import for_machine
-from pagezap.debugger.errors import InjectionError, UnsupportedError
+from pagezap.debugger.errors import InjectionError, RangeError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,8 +28,8 @@ HIGHEST_ERRNO = 4095
 FIRST_STACK, SECOND_STACK = 0x2000, 0x4000
 """Tops of the intermediate task's and of the agent's stack in the code area."""
 
-_instructions: dict[tuple[int, int, int], int] = {}
-"""(pid, start time, address of the vdso) to the address of a syscall instruction."""
+_instructions: dict[tuple[int, int, int], tuple[int, int | None]] = {}
+"""(pid, start time, address of the vdso) to the addresses of two instructions in it."""
 
 
 class Injector:
@@ -83,8 +83,8 @@ class Injector:
         inferior = self._debugger.inferior()
         self._refuse(inferior)
         arch = self._arch or for_machine(inferior.machine)
-        instruction = _find_instruction(self._debugger, inferior, arch)
-        self._inside = _Borrowed(self._debugger, arch, instruction)
+        call, back = _find_instructions(self._debugger, inferior, arch)
+        self._inside = _Borrowed(self._debugger, arch, call, back)
         try:
             yield self
         finally:
@@ -115,9 +115,13 @@ class Injector:
 class _Borrowed:
     """A thread whose registers are ours for a while."""
 
-    def __init__(self, debugger: Debugger, arch: Arch, instruction: int) -> None:
+    def __init__(
+        self, debugger: Debugger, arch: Arch, instruction: int, way_home: int | None
+    ) -> None:
         self.arch = arch
         self.instruction = instruction
+        self.way_home = way_home
+        """Address of a return instruction."""
         self._debugger = debugger
         self._thread = debugger.selected_thread()
         self._frame = debugger.selected_frame_level()
@@ -154,12 +158,36 @@ class _Borrowed:
             # Gone with the inferior, which is what the caller already hears of.
             if debugger.selected_thread().tid != self._thread.tid:
                 debugger.select_thread(self._thread)
+        self._land()
         now = debugger.read_registers(self.arch.saved_registers)
         changed = {name: self._saved[name] for name in now if now[name] != self._saved[name]}
         # Together: what the kernel restarts is decided by all of them.
         debugger.write_registers(changed)
         debugger.release_signal(self._signal)
         debugger.select_frame_level(self._frame)
+
+    def _land(self) -> None:
+        """Make the thread's last step end where it was borrowed, if a breakpoint is there.
+
+        A debugger goes on from a breakpoint without hitting it again only where it saw
+        the thread stop there, and it saw ours stop in the [vdso]. So one more step is
+        made: a return, by a word below the stack.
+        """
+        arch, debugger = self.arch, self._debugger
+        home = self._saved[arch.pc]
+        with debugger.without_breakpoints(home) as any_there:
+            if not any_there or self.way_home is None:
+                return
+            word = (self._saved[arch.stack_register] - 2 * arch.red_zone) & ~7
+            with contextlib.suppress(RangeError, InjectionError):
+                before = debugger.read_memory(word, 8)
+                debugger.write_memory(word, home.to_bytes(8, "little"))
+                try:
+                    debugger.write_registers({arch.stack_register: word, arch.pc: self.way_home})
+                    debugger.step_instruction()
+                    self._signal = debugger.hold_signal(self._signal)
+                finally:
+                    debugger.write_memory(word, before)
 
 
 def failure(name: str, number: int) -> InjectionError:
@@ -174,8 +202,10 @@ def failure(name: str, number: int) -> InjectionError:
     return error
 
 
-def _find_instruction(debugger: Debugger, inferior: Inferior, arch: Arch) -> int:
-    """Return the address of a system call instruction in the inferior's [vdso]."""
+def _find_instructions(
+    debugger: Debugger, inferior: Inferior, arch: Arch
+) -> tuple[int, int | None]:
+    """Return the addresses of a system call and a return instruction in the [vdso]."""
     pid = inferior.pid
     for mapping in procfs.mappings(pid):
         if mapping.path != "[vdso]":
@@ -187,7 +217,11 @@ def _find_instruction(debugger: Debugger, inferior: Inferior, arch: Arch) -> int
             if offset < 0:
                 break
             _instructions.clear()
-            _instructions[key] = mapping.start + offset
+            back = content.find(arch.return_instruction, offset)
+            _instructions[key] = (
+                mapping.start + offset,
+                mapping.start + back if back >= 0 else None,
+            )
         return _instructions[key]
     raise UnsupportedError(
         f"Process {pid} has no [vdso] with a system call instruction",

@@ -19,6 +19,11 @@ class Arch(Protocol):
     longest_instruction: int
     """Bytes that are enough to hold any instruction."""
     syscall_instruction: bytes
+    return_instruction: bytes
+    """Takes the program counter from where the stack pointer points, and nothing else."""
+    stack_register: str
+    red_zone: int
+    """Bytes below the stack pointer that a function may use."""
     result_register: str
 
     @property

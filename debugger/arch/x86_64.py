@@ -21,6 +21,9 @@ class X86_64:  # noqa: N801 - the architecture's own name
     pc = "rip"
     longest_instruction = 15
     syscall_instruction = b"\x0f\x05"
+    return_instruction = b"\xc3"
+    stack_register = "rsp"
+    red_zone = 128
     result_register = "rax"
     # orig_rax after rax and rip: the kernel looks at all three together, and gdb forgets a
     # pending restart when the program counter is written.
@@ -35,6 +38,7 @@ class X86_64:  # noqa: N801 - the architecture's own name
         "r11",
         "r12",
         "r13",
+        "rsp",
         "eflags",
         "rax",
         "rip",

@@ -183,6 +183,18 @@ class GdbDebugger:
             if locking != "on":
                 gdb.execute(f"set scheduler-locking {locking}")
 
+    @contextlib.contextmanager
+    def without_breakpoints(self, address: int) -> Iterator[bool]:
+        """See Debugger."""
+        there = [each for each in gdb.breakpoints() if _is_at(each, address)]
+        for each in there:
+            each.enabled = False
+        try:
+            yield bool(there)
+        finally:
+            for each in there:
+                each.enabled = True
+
     def resume_silently(self) -> Stop:
         """See Debugger."""
         with self._events.ours():
@@ -342,6 +354,15 @@ def about_to_release() -> None:
     """Run by gdb's hooks before it lets the inferior go."""
     for debugger in _loaded:
         debugger.about_to_release()
+
+
+def _is_at(native: Any, address: int) -> bool:
+    if not native.enabled or native.type not in {
+        gdb.BP_BREAKPOINT,
+        gdb.BP_HARDWARE_BREAKPOINT,
+    }:
+        return False
+    return any(each.address == address for each in native.locations)
 
 
 def _has_parameter(name: str) -> bool:
