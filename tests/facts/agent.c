@@ -197,8 +197,37 @@ static void outlives(void)
 	prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
+/* Cloned by an intermediate that is reaped at once it is no child of the program. */
+static void intermediate(void)
+{
+	char text[4096], *parent;
+	pid_t between;
+
+	t = target_start(1);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	between = agent_start(&t, 2, PAGEZAP_SHARING);
+	t.order[3] = (struct order){0};
+	post(&t, 2, order_clone,
+	     ARGUMENTS(CLONE_VM | CLONE_UNTRACED | PAGEZAP_SHARING, target_map(&t, 16) + 16 * PAGE,
+		       &t.order[3]));
+	agent = (pid_t)result_of(&t, 2);
+	MUST(agent > 0);
+	WAIT_FOR(__atomic_load_n(&t.order[3].tid, __ATOMIC_ACQUIRE));
+	agent_end(&t, between);
+	MUST(proc_read(agent, "status", text, sizeof(text)) > 0);
+	parent = strstr(text, "PPid:");
+	say_bool("intermediate.parent-is-the-reaper", parent && atoi(parent + 5) == getpid());
+	say_result("intermediate.waitpid-WALL", CALL(&t, 0, SYS_wait4, -1, 0, WNOHANG | __WALL, 0));
+	say_bool("intermediate.serves", CALL(&t, 3, SYS_getpid) == agent);
+	kill(agent, SIGKILL);
+	MUST(waitpid(agent, NULL, __WALL) == agent);
+	target_end(&t);
+	prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
 int main(void)
 {
+	intermediate();
 	seen();
 	runs();
 	untraced();

@@ -137,6 +137,19 @@ static void dead(void)
 	close(t.pidfd);
 }
 
+static void executed(void)
+{
+	static char path[] = "/bin/sleep", seconds[] = "60";
+	static char *arguments[] = {path, seconds, NULL}, *environment[] = {NULL};
+
+	begin(1, FEATURE_EVENT_UNMAP);
+	BEGIN(&t, 0, SYS_execve, path, arguments, environment);
+	WAIT_FOR(uffd_copy(fd, at, 5, 0) == -ESRCH);
+	say_result("executed.COPY", uffd_copy(fd, at, 5, 0));
+	say_bool("executed.no-event", !uffd_has_event(fd));
+	end();
+}
+
 int main(void)
 {
 	features_or_end();
@@ -144,5 +157,6 @@ int main(void)
 	held();
 	crowd();
 	dead();
+	executed();
 	return 0;
 }

@@ -220,6 +220,82 @@ static void protected(uint64_t features)
 	end();
 }
 
+/* Neither a move nor a zap of the unregistered stash tells anybody. */
+static void silent(void)
+{
+	uint64_t wanted = FEATURE_EVENT_REMOVE | FEATURE_EVENT_UNMAP | FEATURE_EVENT_REMAP;
+	struct uffd_msg event;
+	long moved;
+
+	t = target_start(2);
+	scratch = target_map(&t, 1);
+	at = target_map(&t, 8);
+	stash = target_map(&t, 8);
+	STORE(&t, 0, scratch, 0);
+	target_fill(&t, at, 8, 7);
+	fd = uffd_take(&t, wanted, &number);
+	agent = agent_start(&t, 2, 0);
+	MUST(uffd_register(fd, at, 8 * PAGE, MISSING) == 0);
+	MUST(uffd_register(fd, stash, 8 * PAGE, MISSING) == 0);
+	MUST(move(stash, at, 4, 0, &moved) == 0);
+	say_bool("silent.move", !uffd_has_event(fd));
+	MUST(uffd_unregister(fd, stash, 8 * PAGE) == 0);
+	MUST(CALL(&t, 2, SYS_madvise, stash, PAGE, MADV_DONTNEED) == 0);
+	MUST(CALL(&t, 2, SYS_munmap, stash + PAGE, PAGE) == 0);
+	say_bool("silent.unregistered-stash", !uffd_has_event(fd));
+	/* Where an event waits to be read, a move is put off. */
+	BEGIN(&t, 1, SYS_madvise, at + 4 * PAGE, PAGE, MADV_DONTNEED);
+	WAIT_FOR(uffd_has_event(fd));
+	say_result("busy.move", move(at + 2 * PAGE, stash + 2 * PAGE, 1, 0, &moved));
+	say_result("busy.WRITEPROTECT", uffd_protect(fd, at + 2 * PAGE, false));
+	event = uffd_event(fd);
+	MUST(event.event == UFFD_EVENT_REMOVE && result_of(&t, 1) == 0);
+	say_result("busy.move-afterwards", move(at + 2 * PAGE, stash + 2 * PAGE, 1, 0, &moved));
+	end();
+}
+
+static long order_count(unsigned long *a)
+{
+	volatile unsigned long *word = (volatile unsigned long *)a[0];
+
+	for (unsigned long i = 0; i < a[1]; i++)
+		++*word;
+	return 0;
+}
+
+/* Two threads count in a page that comes and goes: not one count is lost. */
+static void counted(void)
+{
+	const unsigned long times = 300000;
+	unsigned long cycles = 0, words[2];
+	struct iovec here = {words, sizeof(words)}, there;
+	struct uffd_msg event;
+	long moved;
+
+	begin(MISSING, 0);
+	memset(words, 0, sizeof(words));
+	there = (struct iovec){(void *)at, sizeof(words)};
+	MUST(process_vm_writev(t.pid, &here, 1, &there, 1, 0) > 0);
+	post(&t, 0, order_count, ARGUMENTS(at, times));
+	post(&t, 1, order_count, ARGUMENTS(at + 8, times));
+	do {
+		long error;
+
+		do /* the writers may be in its way */
+			error = move(stash, at, 1, 0, &moved);
+		while (error == -EAGAIN || error == -EBUSY);
+		MUST(error == 0);
+		while (uffd_has_event(fd))
+			MUST(read(fd, &event, sizeof(event)) == sizeof(event));
+		MUST(move(at, stash, 1, 0, &moved) == 0);
+		cycles++;
+	} while (!finished(&t, 0) || !finished(&t, 1));
+	MUST(process_vm_readv(t.pid, &here, 1, &there, 1, 0) > 0);
+	say_bool("counted.some-cycles", cycles > 0);
+	say_bool("counted.nothing-lost", words[0] == times && words[1] == times);
+	end();
+}
+
 int main(void)
 {
 	uint64_t features = features_or_end();
@@ -234,5 +310,7 @@ int main(void)
 	forked();
 	zero_page();
 	protected(features);
+	silent();
+	counted();
 	return 0;
 }

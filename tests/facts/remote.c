@@ -175,6 +175,84 @@ static void poison(uint64_t features)
 	target_end(&t);
 }
 
+/*
+ * Taking a page away where it cannot be moved: protect, copy, zap, un-protect. Who waits
+ * for the write meanwhile finds the page missing, and writes into what was copied back.
+ */
+static void keep_by_copy(uint64_t features)
+{
+	struct target t = target_start(2);
+	unsigned long at = target_map(&t, 1);
+	int number, fd = uffd_take(&t, FEATURE_EXACT_ADDRESS, &number);
+	struct uffd_msg m;
+	char kept[2];
+
+	if (!(features & FEATURE_WP)) {
+		lacking("keep-by-copy", "no write-protection");
+	} else {
+		target_fill(&t, at, 1, 7);
+		MUST(uffd_register(fd, at, PAGE, MISSING | WP) == 0);
+		MUST(uffd_protect(fd, at, true) == 0);
+		MUST(mem_access(t.pid, at, &kept[0], false) == 1);
+		MUST(mem_access(t.pid, at + 1, &kept[1], false) == 1);
+		BEGIN_STORE(&t, 1, at + 1, 9);
+		m = uffd_event(fd);
+		say_bool("keep-by-copy.writer-waits",
+			 m.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP);
+		MUST(CALL(&t, 0, SYS_madvise, at, PAGE, MADV_DONTNEED) == 0);
+		say_bool("keep-by-copy.zap-wakes-nobody", !uffd_has_event(fd));
+		MUST(uffd_protect(fd, at, false) == 0);
+		m = uffd_event(fd);
+		say_bool("keep-by-copy.then-finds-it-missing",
+			 !(m.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) &&
+				 m.arg.pagefault.address == at + 1);
+		MUST(uffd_copy(fd, at, kept[0], 0) == 0);
+		result_of(&t, 1);
+		say("keep-by-copy.contents", "%ld %ld", LOAD(&t, 0, at), LOAD(&t, 0, at + 1));
+	}
+	close(fd);
+	target_end(&t);
+}
+
+/* The last number of a field of the task's status. */
+static int status_number(pid_t pid, pid_t tid, const char *field)
+{
+	char leaf[64], text[8192], *at, *end;
+
+	snprintf(leaf, sizeof(leaf), "task/%d/status", tid);
+	MUST(proc_read(pid, leaf, text, sizeof(text)) > 0);
+	at = strstr(text, field);
+	MUST(at);
+	end = strchr(at, '\n');
+	*end = 0;
+	at = strrchr(at, '\t');
+	return at ? atoi(at + 1) : 0;
+}
+
+/* Another pid namespace: the event names the thread as it names itself. */
+static void namespaced(void)
+{
+	int number, fd;
+	unsigned long at;
+	struct target t;
+	struct uffd_msg m;
+
+	if (unshare(CLONE_NEWPID) < 0) {
+		lacking("namespace", "no pid namespace without privilege");
+		return;
+	}
+	t = target_start(1);
+	at = target_map(&t, 1);
+	fd = uffd_take(&t, FEATURE_THREAD_ID, &number);
+	MUST(uffd_register(fd, at, PAGE, MISSING) == 0);
+	BEGIN_LOAD(&t, 0, at);
+	m = uffd_event(fd);
+	say_bool("namespace.ptid-is-the-inner-one", m.arg.pagefault.feat.ptid == 1 && t.pid != 1);
+	say("namespace.NSpid", "%d", status_number(t.pid, t.pid, "NSpid:"));
+	close(fd);
+	target_end(&t);
+}
+
 int main(void)
 {
 	uint64_t features = features_or_end();
@@ -183,5 +261,7 @@ int main(void)
 	protection(features);
 	kinds(features);
 	poison(features);
+	keep_by_copy(features);
+	namespaced(); /* the last: later children would be in the namespace */
 	return 0;
 }

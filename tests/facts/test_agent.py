@@ -52,3 +52,11 @@ def test_without_clone_files_its_descriptors_are_its_own(facts):
 def test_it_outlives_the_target_and_keeps_the_memory(facts):
     assert facts.of("outlives") == {"runs": "yes", "memory": "7", "reaped": "yes"}
     assert facts.of("exec") == {"runs": "yes", "old-memory": "7"}
+
+
+def test_an_intermediate_leaves_the_program_without_a_child(facts):
+    assert facts.of("intermediate") == {
+        "parent-is-the-reaper": "yes",
+        "waitpid-WALL": "ECHILD",
+        "serves": "yes",
+    }

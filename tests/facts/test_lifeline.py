@@ -38,3 +38,7 @@ def test_five_threads_on_one_page(facts):
 
 def test_death_shows_in_the_pidfd_and_not_in_poll(facts):
     assert facts.of("dead") == {"pidfd-tells": "yes", "COPY": "ESRCH", "WAKE": "ok", "poll": "0"}
+
+
+def test_exec_ends_the_descriptor_without_a_word(facts):
+    assert facts.of("executed") == {"COPY": "ESRCH", "no-event": "yes"}

@@ -92,3 +92,19 @@ def test_write_protected_pages_move_and_lose_the_protection(facts):
         "waiter-finds-it-missing": "yes",
         "waiter-goes-on": "ok",
     }
+
+
+def test_moving_raises_no_event(facts):
+    assert facts.of("silent") == {"move": "yes", "unregistered-stash": "yes"}
+
+
+def test_moving_is_put_off_while_an_event_waits(facts):
+    assert facts.of("busy") == {
+        "move": "EAGAIN",
+        "WRITEPROTECT": "EAGAIN",
+        "move-afterwards": "ok",
+    }
+
+
+def test_no_write_is_lost(facts):
+    assert facts.of("counted") == {"some-cycles": "yes", "nothing-lost": "yes"}

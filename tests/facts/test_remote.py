@@ -74,3 +74,16 @@ def test_poison(facts):
         "mem-read": "EIO",
         "after-a-zap": "0",
     }
+
+
+def test_a_page_is_kept_by_copy_without_losing_a_write(facts):
+    assert facts.of("keep-by-copy") == {
+        "writer-waits": "yes",
+        "zap-wakes-nobody": "yes",
+        "then-finds-it-missing": "yes",
+        "contents": "7 9",
+    }
+
+
+def test_an_event_names_the_thread_as_its_namespace_does(facts):
+    assert facts.of("namespace") == {"ptid-is-the-inner-one": "yes", "NSpid": "1"}
