@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pagezap.commands.framework.command import Command, Result
@@ -15,13 +16,18 @@ if TYPE_CHECKING:
 class ReleaseResult(Result):
     """What the release did."""
 
-    def __init__(self, released: Released) -> None:
-        """Show what the context reports."""
+    def __init__(self, released: Released, kept: int) -> None:
+        """Show what the context reports; ``kept`` pages were held before.
+
+        While the inferior is stopped kept pages are open to the debugger, so that for
+        the helper there is nothing to bring back; for the user they come back now.
+        """
         self._released = released
+        self._refaulted = max(released.refaulted, kept)
 
     def json(self) -> dict[str, object]:
         """Return whether there was a session, and the pages brought back."""
-        return {"released": self._released.had_session, "refaulted": self._released.refaulted}
+        return {"released": self._released.had_session, "refaulted": self._refaulted}
 
     def text(self) -> str:
         """Return one line."""
@@ -29,7 +35,7 @@ class ReleaseResult(Result):
             return "No session: nothing to release"
         from pagezap.commands.memory.text import count
 
-        return f"Released; {count(self._released.refaulted, 'page')} brought back"
+        return f"Released; {count(self._refaulted, 'page')} brought back"
 
 
 class UffdRelease(Command):
@@ -45,4 +51,11 @@ do the same by themselves. Without a session it does nothing."""
     def run(self, context: Context, arguments: Arguments) -> Result:
         """Release."""
         del arguments
-        return ReleaseResult(context.release())
+        session = context.session()
+        kept = 0
+        if session is not None:
+            with suppress(OSError):
+                # A helper that is gone has no counters; its session is forgotten below.
+                status = session.client.status()
+                kept = status.kept_stash + status.kept_store
+        return ReleaseResult(context.release(), kept)

@@ -80,27 +80,24 @@ def _run(command: Command, context: Context, text: str) -> Result:
     except PagezapError:
         raise
     except OSError as error:
-        raise translate(error) from error
-    except Exception as error:
-        typed = translate_control(error)
-        if typed is None:
-            raise
-        raise typed from error
+        raise (translate_control(error) or translate(error)) from error
 
 
-def translate_control(error: Exception) -> PagezapError | None:
+def translate_control(error: OSError) -> PagezapError | None:
     """Return the typed error for one of the helper's client, None for any other."""
     from pagezap.native.control import ControlError, HelperGoneError
 
     if isinstance(error, HelperGoneError):
         return HelperError(
-            f"The helper is gone ({error})",
+            f"The helper is gone ({error.strerror})",
             hint="Its keeper brings the kept pages back; uffd-release forgets the session",
             kind="helper-gone",
         )
     if isinstance(error, ControlError):
         return HelperError(
-            f"The helper refused: {error}", hint="uffd-status shows its state", kind="helper"
+            f"The helper refused {error.op.lower().replace('_', ' ')}: {error.strerror}",
+            hint="uffd-status shows its state",
+            kind="helper",
         )
     return None
 
