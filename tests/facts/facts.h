@@ -535,14 +535,18 @@ static inline int uffd_protect(int fd, unsigned long at, bool protect)
 	return uffd_protect_mode(fd, at, PAGE, protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0);
 }
 
-/* Waits for the next message. */
+/* Waits for the next message. A fault that a signal interrupts takes its own back: poll again. */
 static inline struct uffd_msg uffd_event(int fd)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 	struct uffd_msg m;
+	ssize_t n;
 
-	MUST(poll(&p, 1, PATIENCE_MS) == 1);
-	MUST(read(fd, &m, sizeof(m)) == sizeof(m));
+	do {
+		MUST(poll(&p, 1, PATIENCE_MS) == 1);
+		n = read(fd, &m, sizeof(m));
+	} while (n < 0 && errno == EAGAIN);
+	MUST(n == sizeof(m));
 	return m;
 }
 
