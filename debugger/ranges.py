@@ -113,6 +113,8 @@ def split_pair(text: str) -> tuple[str, str] | None:
         return None
     # A comma inside of template arguments has an angle bracket open before it.
     balanced = [position for position in commas if _angles(text[:position]) <= 0]
+    if not balanced and not text[commas[-1] + 1 :].lstrip().startswith("+"):
+        return None
     position = (balanced or commas)[-1]
     return text[:position].strip(), text[position + 1 :].strip()
 
