@@ -130,7 +130,7 @@ int pz_bring(struct pz_session *s, uint64_t start, uint64_t end, bool show,
 
 		pz_main_pause(s);
 		{
-			PZ_GUARD(&s->lock);
+			PZ_LOCKED(s);
 			r = pz_region_next(s, at);
 			if (!r || r->start >= end)
 				return 0;
@@ -156,7 +156,7 @@ int pz_bring(struct pz_session *s, uint64_t start, uint64_t end, bool show,
 /* Recovery: a MOVE or a copy was cut short; what did not move has its page still. */
 int pz_bring_moving(struct pz_session *s)
 {
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	pz_for_each_region(s, r)
 	{
 		if (!(r->modes & UFFDIO_REGISTER_MODE_MISSING))
@@ -186,7 +186,7 @@ void pz_free_leftovers(struct pz_session *s, bool all)
 {
 	unsigned int runs = 0;
 
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	if (!s->count.leftovers)
 		return;
 	pz_for_each_region(s, r)
@@ -218,7 +218,7 @@ void pz_free_leftovers(struct pz_session *s, bool all)
 /* Stash areas whose pages the program unmapped. */
 void pz_free_garbage(struct pz_session *s)
 {
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	while (s->shared->n_garbage) {
 		struct pz_span *g = &s->shared->garbage[s->shared->n_garbage - 1];
 

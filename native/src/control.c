@@ -11,6 +11,7 @@
 
 #define CHECK_US    1000000
 #define LEFTOVER_US 50000
+#define WATCH_US    10000
 #define REARM_US    1000
 #define DEFERRED_US 100
 #define FIXED	    4
@@ -152,8 +153,9 @@ void pz_tick(struct pz_session *s)
 {
 	uint64_t now = pz_now_us();
 
+	pz_place_watch(s);
 	{
-		PZ_GUARD(&s->lock);
+		PZ_LOCKED(s);
 		if (s->n_deferred_hits)
 			pz_hits_tick(s);
 		if ((s->rearm.count || s->rearm.overflow) && now - s->rearm_us >= REARM_US) {
@@ -180,9 +182,11 @@ static struct timespec next_tick(struct pz_session *s)
 {
 	uint64_t us = CHECK_US;
 
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	if (s->count.leftovers)
 		us = LEFTOVER_US;
+	if (atomic_load(&s->placement.hot))
+		us = WATCH_US;
 	if ((s->rearm.count || s->rearm.overflow) && !s->shown)
 		us = REARM_US;
 	if (s->n_deferred_hits)

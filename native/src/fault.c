@@ -9,7 +9,6 @@
 #include "pagezap/pagezap.h"
 
 #define STACK_SIZE    (256 * 1024)
-#define PLACE_EVERY   32
 #define RUNNING_TRIES 2000
 
 void pz_kick(struct pz_session *s)
@@ -18,39 +17,6 @@ void pz_kick(struct pz_session *s)
 
 	if (write(s->kick_fd, &one, sizeof(one)) < 0)
 		return; /* full: it is awake */
-}
-
-/* Follows the faulting thread: a fault served on its CPU costs an eighth. */
-void pz_place(struct pz_session *s, pid_t tid)
-{
-	char text[1024], *at;
-	cpu_set_t set;
-	int cpu;
-
-	if (tid == s->placed_tid && s->placed_age++ < PLACE_EVERY)
-		return;
-	s->placed_tid = tid;
-	s->placed_age = 0;
-	if (pz_cache_read(&s->stat_files, s->options.pid, tid, text, sizeof(text)) <= 0)
-		return;
-	at = strrchr(text, ')');
-	if (!at)
-		return;
-	at += 2;
-	for (int field = 3; field < 39 && at; field++) {
-		at = strchr(at, ' ');
-		if (at)
-			at++;
-	}
-	if (!at)
-		return;
-	cpu = atoi(at);
-	if (cpu == s->placed_cpu || cpu < 0 || cpu >= CPU_SETSIZE)
-		return;
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set) == 0)
-		s->placed_cpu = cpu;
 }
 
 /* The thread's line of /proc/PID/task/TID/syscall, once it sleeps in its fault. */
@@ -324,14 +290,18 @@ static void retry_put_off(struct pz_session *s)
 
 /* Reads and handles one message; false where there is none. Lock held over the read: what a
  * fork event finds in the ledger is what the child was copied from. */
-static bool handle_one(struct pz_session *s)
+static bool handle_one(struct pz_session *s, pid_t *ret_tid)
 {
 	struct uffd_msg m;
 	struct pz_fault f;
 
-	atomic_fetch_add(&s->fault_wants, 1);
-	PZ_GUARD(&s->lock);
-	atomic_fetch_sub(&s->fault_wants, 1);
+	if (pthread_mutex_trylock(&s->lock)) {
+		atomic_fetch_add(&s->fault_wants, 1);
+		pthread_mutex_lock(&s->lock);
+		atomic_fetch_sub(&s->fault_wants, 1);
+	}
+	struct pz_session *locked __attribute__((cleanup(pz_unlock_cleanup), unused)) = s;
+
 	if (read(s->uffd, &m, sizeof(m)) != (ssize_t)sizeof(m)) {
 		retry_put_off(s);
 		return false;
@@ -347,7 +317,7 @@ static bool handle_one(struct pz_session *s)
 		s->put_off[s->n_put_off++] = f;
 	else
 		pz_fault_handle(s, &f);
-	pz_place(s, f.tid);
+	*ret_tid = f.tid;
 	return true;
 }
 
@@ -357,16 +327,17 @@ static void *fault_main(void *argument)
 	struct pollfd p[2] = {{.fd = s->uffd, .events = POLLIN},
 			      {.fd = s->stop_fd, .events = POLLIN}};
 
+	pz_place_init(s);
 	for (;;) {
 		bool waiting = s->n_put_off && !s->hold;
+		int n = poll(p, 2, waiting ? 1 : -1);
+		pid_t tid = 0;
 
-		if (poll(p, 2, waiting ? 1 : -1) < 0 && errno != EINTR)
+		if ((n < 0 && errno != EINTR) || p[1].revents)
 			break;
-		if (p[1].revents)
-			break;
-		if (waiting || p[0].revents & POLLIN)
-			handle_one(s);
-		else if (p[0].revents & (POLLERR | POLLHUP))
+		if ((waiting || p[0].revents & POLLIN) && handle_one(s, &tid) && tid)
+			pz_place_fault(s, tid);
+		if (p[0].revents & (POLLERR | POLLHUP))
 			break;
 	}
 	return NULL;
@@ -378,7 +349,6 @@ int pz_fault_start(struct pz_session *s)
 	sigset_t all, old;
 	int error;
 
-	s->placed_cpu = -1;
 	sigfillset(&all);
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, STACK_SIZE);

@@ -80,7 +80,7 @@ static int zap(struct pz_session *s, uint64_t start, uint64_t length)
 
 static void own_zap(struct pz_session *s, uint64_t start, uint64_t length, enum pz_state state)
 {
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	s->shared->own_zap = (struct pz_span){start, length};
 	s->shared->own_zap_state = state;
 }
@@ -93,7 +93,7 @@ static int fill_vma(void *context, const struct pz_vma *v)
 	int error;
 
 	{
-		PZ_GUARD(&s->lock);
+		PZ_LOCKED(s);
 		error = pz_region_cover(s, v->start, v->end, modes);
 	}
 	for (uint64_t a = v->start; !error && a < v->end;) {
@@ -101,7 +101,7 @@ static int fill_vma(void *context, const struct pz_vma *v)
 
 		own_zap(s, a, BATCH_PAGES * PZ_PAGE, PZ_FILL);
 		{
-			PZ_GUARD(&s->lock);
+			PZ_LOCKED(s);
 			struct pz_region *r = pz_region_find(s, a);
 
 			if (r) {

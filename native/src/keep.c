@@ -22,6 +22,7 @@ struct keeping {
 /* Between two chunks: lets the fault thread have the lock. */
 void pz_main_pause(struct pz_session *s)
 {
+	pz_place_watch(s);
 	if (atomic_load(&s->fault_wants))
 		pz_sleep_us(20);
 }
@@ -198,7 +199,7 @@ static int keep_vma(void *context, const struct pz_vma *v)
 		while (pz_now_us() - s->last_remove_us < REMOVE_GRACE_US)
 			pz_sleep_us(500); /* the zap that an event announced comes first */
 		pz_main_pause(s);
-		PZ_GUARD(&s->lock);
+		PZ_LOCKED(s);
 		r = pz_region_find(s, k->at);
 		if (!r) { /* unmapped meanwhile */
 			k->at += PZ_PAGE;
@@ -236,7 +237,7 @@ static int cover_vma(void *context, const struct pz_vma *v)
 	struct pz_session *s = context;
 	uint64_t modes = UFFDIO_REGISTER_MODE_MISSING | (s->wp ? UFFDIO_REGISTER_MODE_WP : 0);
 
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	return pz_region_cover(s, v->start, v->end, modes);
 }
 
@@ -245,7 +246,7 @@ static void count_result(struct pz_session *s, uint64_t start, uint64_t end,
 {
 	uint64_t kept = 0;
 
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	for (uint64_t a = start; a < end; a += PZ_PAGE) {
 		struct pz_region *r = pz_region_find(s, a);
 

@@ -69,7 +69,7 @@ static void settle(struct pz_session *s, uint64_t start, uint64_t end, int error
 {
 	struct pz_region *r;
 
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	s->shared->own_zap.length = 0;
 	for (uint64_t a = start; a < end; a += PZ_PAGE) {
 		uint64_t *e;
@@ -114,7 +114,7 @@ int pz_keep_by_copy(struct pz_session *s, uint64_t start, uint64_t end, bool sho
 		{
 			struct pz_region *r;
 
-			PZ_GUARD(&s->lock);
+			PZ_LOCKED(s);
 			r = pz_region_find(s, at);
 			stop = pz_min(end, at + BATCH_PAGES * PZ_PAGE);
 			next = stop;

@@ -59,7 +59,7 @@ int pz_recover(struct pz_session *s)
 	pz_agent_syscall(s, SYS_getpid, 0, 0, 0);
 	pz_bring_moving(s);
 	{
-		PZ_GUARD(&s->lock);
+		PZ_LOCKED(s);
 		s->hold = false;
 		pz_for_each_region(s, r)
 		{

@@ -80,7 +80,7 @@ static int op_hello(struct request *q)
 	if (flags & ~(uint32_t)PZ_HELLO_OWNER || get32(q, 4))
 		return -EINVAL;
 	if ((flags & PZ_HELLO_OWNER) && !q->client->owner) {
-		PZ_GUARD(&s->lock);
+		PZ_LOCKED(s);
 		if (s->owned)
 			return -EBUSY;
 		s->owned = true;
@@ -118,7 +118,7 @@ static int op_status(struct request *q)
 	const struct pz_counters *c = &s->count;
 	struct pz_status r;
 
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	r = (struct pz_status){
 		.uptime_us = pz_now_us() - s->start_us,
 		.rss_kib = pz_proc_rss_kib(),
@@ -178,7 +178,7 @@ static void count_present(struct pz_session *s, uint64_t start, uint64_t end, bo
 	uint64_t buffer[512];
 	uint64_t populated = 0, pages = 0;
 
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	for (uint64_t at = start; at < end;) {
 		struct pz_region *region = all ? pz_region_next(s, at) : NULL;
 		uint64_t n;
@@ -268,7 +268,7 @@ static int op_hit_take(struct request *q)
 	struct pz_session *s = q->s;
 	struct pz_hit *h;
 
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	h = pz_hit_of(s, (pid_t)get32(q, 0), false);
 	if (!h || !h->ready)
 		return -ENOENT;
@@ -292,7 +292,7 @@ static int op_step_end(struct request *q)
 	struct pz_session *s = q->s;
 	int error = pz_step_end(s);
 
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	s->stop_pending = false;
 	put32(q, s->n_step_faults);
 	put32(q, 0);
@@ -325,7 +325,7 @@ static int op_trace_read(struct request *q)
 
 	if (!events)
 		return -ENOMEM;
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	n = pz_trace_read(s, get64(q, 0), (uint32_t)pz_min(get32(q, 8), ANSWER_EVENTS), events,
 			  &next, &dropped);
 	put64(q, next);
@@ -341,14 +341,14 @@ static int op_trace_add(struct request *q)
 	struct pz_event e;
 
 	memcpy(&e, q->payload, sizeof(e));
-	PZ_GUARD(&q->s->lock);
+	PZ_LOCKED(q->s);
 	pz_trace_add(q->s, &e);
 	return 0;
 }
 
 static int op_trace_clear(struct request *q)
 {
-	PZ_GUARD(&q->s->lock);
+	PZ_LOCKED(q->s);
 	pz_trace_clear(q->s);
 	return 0;
 }
@@ -370,7 +370,7 @@ static int op_ledger_read(struct request *q)
 		return error;
 	if (!runs)
 		return -ENOMEM;
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	start = pz_max(start, cursor);
 	for (struct pz_region *r = pz_region_next(s, start);
 	     !next && r && r < s->shared->regions + s->shared->n_regions && r->start < end; r++) {
@@ -423,7 +423,7 @@ static int op_own(struct request *q)
 	struct pz_session *s = q->s;
 	uint32_t count = 0;
 
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	put64(q, 0); /* the count, known at the end */
 	for (uint32_t i = 0; i < s->shared->n_garbage; i++, count++)
 		put(q, &s->shared->garbage[i], sizeof(s->shared->garbage[i]));
@@ -459,7 +459,7 @@ static int op_detaching(struct request *q)
 
 	if (on > 1)
 		return -EINVAL;
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	s->detaching = on;
 	if (!on)
 		return 0;
@@ -475,7 +475,7 @@ static int op_running(struct request *q)
 	struct pz_session *s = q->s;
 	struct pz_hit *h;
 
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	s->stop_pending = false;
 	h = pz_hit_of(s, (pid_t)get32(q, 0), false);
 	if (h) {

@@ -114,7 +114,7 @@ static void wait_for_orphans(struct pz_session *s, const struct stopped_list *li
 
 static void open_all(struct pz_session *s)
 {
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	pz_for_each_region(s, r)
 	{
 		for (int i = 0; (r->modes & UFFDIO_REGISTER_MODE_WP) && i < 2000; i++) {
@@ -131,7 +131,7 @@ static void open_all(struct pz_session *s)
 
 static void unregister_all(struct pz_session *s)
 {
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	while (s->shared->n_regions) {
 		struct pz_region *r = &s->shared->regions[s->shared->n_regions - 1];
 
@@ -146,7 +146,7 @@ static void drain(struct pz_session *s)
 {
 	struct uffd_msg m;
 
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	while (read(s->uffd, &m, sizeof(m)) == (ssize_t)sizeof(m)) {
 		if (m.event != UFFD_EVENT_PAGEFAULT)
 			pz_event_handle(s, &m);
@@ -162,7 +162,7 @@ int pz_release(struct pz_session *s, bool debugger_died, uint64_t *ret)
 	if (list && debugger_died)
 		each_task(s, collect_stopped, list);
 	{
-		PZ_GUARD(&s->lock);
+		PZ_LOCKED(s);
 		s->releasing = true;
 		s->stepping_tid = 0;
 		pz_hit_clear_all(s);
@@ -172,7 +172,7 @@ int pz_release(struct pz_session *s, bool debugger_died, uint64_t *ret)
 	*ret = result.refaulted;
 	if (error && error != -ESRCH) {
 		/* Some page could not be brought back: it waits rather than read zeros. */
-		PZ_GUARD(&s->lock);
+		PZ_LOCKED(s);
 		s->releasing = false;
 		return error;
 	}

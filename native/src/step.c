@@ -8,7 +8,7 @@ int pz_show(struct pz_session *s)
 	struct pz_bring_result result = {0};
 
 	{
-		PZ_GUARD(&s->lock);
+		PZ_LOCKED(s);
 		if (s->shown)
 			return 0;
 		s->shown = true;
@@ -38,7 +38,7 @@ static void hide_shown(struct pz_session *s, uint64_t *ret_taken, uint64_t *ret_
 		uint64_t start = 0, end = 0;
 
 		{
-			PZ_GUARD(&s->lock);
+			PZ_LOCKED(s);
 			struct pz_region *r = pz_region_next(s, at);
 
 			if (!r || !s->count.shown)
@@ -58,7 +58,7 @@ static void hide_shown(struct pz_session *s, uint64_t *ret_taken, uint64_t *ret_
 		if (end <= start)
 			continue;
 		hide_region(s, start, end, ret_taken);
-		PZ_GUARD(&s->lock);
+		PZ_LOCKED(s);
 		for (uint64_t a = start; a < end; a += PZ_PAGE) {
 			struct pz_region *r = pz_region_find(s, a);
 			uint64_t *e = r ? pz_entry(s, r, a) : NULL;
@@ -76,7 +76,7 @@ int pz_hide(struct pz_session *s, uint64_t *ret_taken, uint64_t *ret_lost)
 	*ret_taken = 0;
 	*ret_lost = 0;
 	{
-		PZ_GUARD(&s->lock);
+		PZ_LOCKED(s);
 		if (s->shown) {
 			s->shown = false;
 			pz_protect_all(s, true);
@@ -100,7 +100,7 @@ int pz_step_begin(struct pz_session *s, pid_t tid, uint64_t address)
 	bool missing;
 
 	{
-		PZ_GUARD(&s->lock);
+		PZ_LOCKED(s);
 		s->stepping_tid = tid;
 		s->n_step_faults = 0;
 		s->n_step_pages = 0;
@@ -132,7 +132,7 @@ int pz_step_end(struct pz_session *s)
 	bool shown;
 
 	{
-		PZ_GUARD(&s->lock);
+		PZ_LOCKED(s);
 		s->stepping_tid = 0;
 		shown = s->shown;
 		for (unsigned int i = 0; !shown && i < s->n_step_pages; i++) {
@@ -145,7 +145,7 @@ int pz_step_end(struct pz_session *s)
 		bool marked;
 
 		{
-			PZ_GUARD(&s->lock);
+			PZ_LOCKED(s);
 			r = pz_region_find(s, s->step_page[i]);
 			marked = r && (r->modes & UFFDIO_REGISTER_MODE_MISSING) &&
 				 (*pz_entry(s, r, s->step_page[i]) & PZ_SHOWN);

@@ -154,7 +154,7 @@ static int cover_vma(void *context, const struct pz_vma *v)
 	/* Where empty pages cannot be armed they are filled with the zero page first. */
 	if (c->populate)
 		pz_agent_syscall(s, SYS_madvise, v->start, v->end - v->start, POPULATE_READ);
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	return pz_region_cover(s, v->start, v->end, UFFDIO_REGISTER_MODE_WP);
 }
 
@@ -179,7 +179,7 @@ int pz_watch_add(struct pz_session *s, uint32_t id, uint32_t flags, uint64_t sta
 	if (error)
 		return error == -ENOMEM ? -EINVAL : error;
 	*ret_pages = (last_page_end(&w) - first_page(&w)) / PZ_PAGE;
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	s->watch[s->n_watches++] = w;
 	return refresh(s, first_page(&w), last_page_end(&w));
 }
@@ -188,7 +188,7 @@ int pz_watch_delete(struct pz_session *s, uint32_t id)
 {
 	struct pz_watch *w, old;
 
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	w = find(s, id);
 	if (!w)
 		return -ENOENT;
@@ -206,7 +206,7 @@ int pz_watch_enable(struct pz_session *s, uint32_t id, bool enabled)
 {
 	struct pz_watch *w;
 
-	PZ_GUARD(&s->lock);
+	PZ_LOCKED(s);
 	w = find(s, id);
 	if (!w)
 		return -ENOENT;

@@ -5,13 +5,17 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -143,7 +147,7 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Touches pages one by one; prints the median time. */
+/* Writes to pages one by one; prints the median time. */
 static void do_touch(volatile char *at, size_t pages)
 {
 	double *times = malloc(pages * sizeof(*times));
@@ -151,12 +155,77 @@ static void do_touch(volatile char *at, size_t pages)
 	for (size_t i = 0; i < pages; i++) {
 		double start = now_us();
 
-		at[i * PAGE] = (char)(at[i * PAGE] + 1);
+		at[i * PAGE] = 1;
 		times[i] = now_us() - start;
 	}
 	qsort(times, pages, sizeof(*times), compare);
 	printf("median %.2f p90 %.2f\n", times[pages / 2], times[pages * 9 / 10]);
 	free(times);
+}
+
+struct floor_handler {
+	int uffd, cpu;
+	bool copy;
+	char *page;
+};
+
+static void pin(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+/* The least that a handler can do. */
+static void *floor_main(void *argument)
+{
+	struct floor_handler *h = argument;
+	struct pollfd p = {.fd = h->uffd, .events = POLLIN};
+	struct uffd_msg m;
+
+	if (h->cpu >= 0)
+		pin(h->cpu);
+	while (poll(&p, 1, -1) > 0) {
+		uint64_t at;
+
+		if (read(h->uffd, &m, sizeof(m)) != (ssize_t)sizeof(m))
+			continue;
+		at = m.arg.pagefault.address & ~(PAGE - 1);
+		if (h->copy) {
+			struct uffdio_copy c = {at, (uintptr_t)h->page, PAGE, 0, 0};
+
+			ioctl(h->uffd, UFFDIO_COPY, &c);
+		} else {
+			struct uffdio_zeropage z = {{at, PAGE}, 0, 0};
+
+			ioctl(h->uffd, UFFDIO_ZEROPAGE, &z);
+		}
+	}
+	return NULL;
+}
+
+/* Faults served by a thread of this process: what the helper is measured against. */
+static void do_floor(size_t pages, int cpu, bool copy)
+{
+	struct floor_handler *h = calloc(1, sizeof(*h));
+	struct uffdio_api api = {.api = UFFD_API};
+	char *area = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			  -1, 0);
+	struct uffdio_register r = {{(uintptr_t)area, pages * PAGE}, UFFDIO_REGISTER_MODE_MISSING, 0};
+	pthread_t thread;
+
+	*h = (struct floor_handler){.cpu = cpu, .copy = copy, .page = aligned_alloc(PAGE, PAGE)};
+	memset(h->page, 1, PAGE);
+	h->uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	ioctl(h->uffd, UFFDIO_API, &api);
+	ioctl(h->uffd, UFFDIO_REGISTER, &r);
+	pthread_create(&thread, NULL, floor_main, h);
+	usleep(10000);
+	do_touch(area, pages);
+	ioctl(h->uffd, UFFDIO_UNREGISTER, &r.range);
+	munmap(area, pages * PAGE);
 }
 
 static void obey(char *line, char **buffer, size_t *length)
@@ -217,6 +286,11 @@ static void obey(char *line, char **buffer, size_t *length)
 		do_hammer(*buffer, a, (unsigned int)b);
 	} else if (!strcmp(word, "touch")) { /* offset pages */
 		do_touch(*buffer + a, b);
+	} else if (!strcmp(word, "floor")) { /* pages cpu+1 copy */
+		do_floor(a, (int)b - 1, c);
+	} else if (!strcmp(word, "pin")) { /* cpu */
+		pin((int)a);
+		printf("ok\n");
 	} else if (!strcmp(word, "trap")) {
 		syscall(SYS_tgkill, getpid(), gettid(), SIGTRAP);
 		printf("ok\n");

@@ -8,6 +8,25 @@
 
 #define pz_must_check __attribute__((warn_unused_result))
 
+#define PZ_CONCAT_(a, b) a##b
+#define PZ_CONCAT(a, b)	 PZ_CONCAT_(a, b)
+/* Holds the session's lock until the end of the scope. */
+#define PZ_LOCKED(session)                                                                         \
+	struct pz_session *PZ_CONCAT(locked_, __LINE__)                                            \
+		__attribute__((cleanup(pz_unlock_cleanup), unused)) = (session);                   \
+	pz_lock(session)
+
+/* placement.c: where and how the fault thread runs; the lock. */
+void pz_lock(struct pz_session *s);
+void pz_place_init(struct pz_session *s);
+void pz_place_fault(struct pz_session *s, pid_t tid);
+void pz_place_cool(struct pz_session *s);
+void pz_place_watch(struct pz_session *s);
+static inline void pz_unlock_cleanup(struct pz_session **s)
+{
+	pthread_mutex_unlock(&(*s)->lock);
+}
+
 /* uffd.c: the ioctls of a userfaultfd. */
 int pz_uffd_handshake(int uffd, uint64_t wanted, uint64_t *ret);
 int pz_uffd_available(int flags, uint64_t *ret);
@@ -138,7 +157,6 @@ void pz_fault_handle(struct pz_session *s, const struct pz_fault *f);
 int pz_serve_missing(struct pz_session *s, uint64_t page, bool protect, bool mark_shown);
 int pz_serve_wp(struct pz_session *s, uint64_t page);
 void pz_event_handle(struct pz_session *s, const struct uffd_msg *m);
-void pz_place(struct pz_session *s, pid_t tid);
 void pz_kick(struct pz_session *s);
 
 /* step.c: SHOW, HIDE, STEP. Main thread, lock not held. */

@@ -114,6 +114,21 @@ struct pz_fault {
 	pid_t tid;
 };
 
+/* Placement of the fault thread; see placement.c. */
+struct pz_placement {
+	pid_t fault_tid;
+	bool may_idle; /* privileged to come back from SCHED_IDLE */
+	_Atomic bool hot;
+	_Atomic uint64_t progress; /* faults handled */
+	_Atomic uint64_t not_before; /* time before which it does not get hot again */
+	uint64_t backoff_us;
+	pid_t tid; /* of the last fault */
+	unsigned int in_row;
+	uint64_t row_start_us;
+	int cpu; /* where it is pinned, or -1 */
+	uint64_t watched_us, watched_progress;
+};
+
 struct pz_session {
 	struct pz_options options;
 	int pidfd;
@@ -141,6 +156,7 @@ struct pz_session {
 	struct pz_shared *shared;
 	uint64_t *ledger;
 
+	struct pz_placement placement;
 	pthread_t fault_thread;
 	bool fault_thread_runs;
 	pthread_mutex_t lock; /* all of what follows, and `shared` */
@@ -175,9 +191,6 @@ struct pz_session {
 	struct pz_free_slots free_slots;
 	struct pz_fd_cache syscall_files; /* fault thread and main, under lock */
 	struct pz_fd_cache stat_files;	  /* fault thread */
-	pid_t placed_tid;
-	unsigned int placed_age;
-	int placed_cpu;
 	uint8_t *page_buffer; /* 64 pages, fault thread */
 	uint8_t *main_buffer; /* 64 pages, main thread */
 

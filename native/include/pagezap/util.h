@@ -3,7 +3,6 @@
 #define PAGEZAP_UTIL_H
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -60,19 +59,7 @@ static inline void pz_free_cleanup(void *p)
 	free(*(void **)p);
 }
 
-static inline void pz_unlock_cleanup(pthread_mutex_t **m)
-{
-	pthread_mutex_unlock(*m);
-}
-
 #define pz_autoclose __attribute__((cleanup(pz_close_cleanup)))
 #define pz_autofree  __attribute__((cleanup(pz_free_cleanup)))
-#define PZ_CONCAT_(a, b) a##b
-#define PZ_CONCAT(a, b)	 PZ_CONCAT_(a, b)
-/* Holds the mutex until the end of the scope. */
-#define PZ_GUARD(mutex)                                                                            \
-	pthread_mutex_t *PZ_CONCAT(guard_, __LINE__) __attribute__((cleanup(pz_unlock_cleanup),    \
-								    unused)) = (mutex);            \
-	pthread_mutex_lock(mutex)
 
 #endif

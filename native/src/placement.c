@@ -1,0 +1,186 @@
+/*
+ * Where the fault thread runs. A fault served on the faulting thread's own CPU costs
+ * a quarter of one served across CPUs, where each side wakes an idle CPU. So where one
+ * thread faults again and again the fault thread is pinned to its CPU, with SCHED_IDLE:
+ * the scheduler takes a CPU that runs only such tasks for idle, so that the thread it
+ * wakes stays there instead of moving to another one.
+ *
+ * A SCHED_IDLE task starves where others want the CPU. It is one only during a burst;
+ * the main thread, whose policy is the normal one, ends that where no progress is made
+ * or where it waits for the lock, and lets longer and longer pass until the next time.
+ */
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/poll.h>
+#include <sys/resource.h>
+
+#include "pagezap/pagezap.h"
+
+#define ROW	       32   /* faults of one thread in a row */
+#define HOT_ROW	       128  /* between two looks at where it runs */
+#define BURST_US       6400 /* a row within that time */
+#define WATCH_US       10000
+#define BACKOFF_MIN_US 100000
+#define BACKOFF_MAX_US 10000000
+#define NICE_ZERO      20 /* nice 0, as RLIMIT_NICE counts */
+#define CAP_NICE       23
+
+static void set_policy(pid_t tid, int policy)
+{
+	const struct sched_param none = {0};
+
+	sched_setscheduler(tid, policy, &none);
+}
+
+static void set_cpu(pid_t tid, int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	if (cpu >= 0)
+		CPU_SET(cpu, &set);
+	else
+		memset(&set, 0xff, sizeof(set));
+	sched_setaffinity(tid, sizeof(set), &set);
+}
+
+/* Leaving SCHED_IDLE takes a privilege: without it there is no way back. */
+static bool may_leave_idle(void)
+{
+	struct rlimit limit;
+	char line[128];
+	uint64_t capabilities = 0;
+	FILE *f;
+
+	if (getrlimit(RLIMIT_NICE, &limit) == 0 && limit.rlim_cur >= NICE_ZERO)
+		return true;
+	f = fopen("/proc/thread-self/status", "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "CapEff: %lx", &capabilities) == 1)
+			break;
+	}
+	if (f)
+		fclose(f);
+	return capabilities >> CAP_NICE & 1;
+}
+
+void pz_place_init(struct pz_session *s)
+{
+	s->placement = (struct pz_placement){.fault_tid = gettid(),
+					     .may_idle = may_leave_idle(),
+					     .backoff_us = BACKOFF_MIN_US,
+					     .cpu = -1};
+}
+
+/* Field 39 of the task's stat: the CPU it ran on last. */
+static int task_cpu(struct pz_session *s, pid_t tid)
+{
+	char text[1024], *at;
+
+	if (pz_cache_read(&s->stat_files, s->options.pid, tid, text, sizeof(text)) <= 0)
+		return -1;
+	at = strrchr(text, ')');
+	for (int field = 2; at && field < 39; field++) {
+		at = strchr(at + 1, ' ');
+	}
+	return at ? atoi(at) : -1;
+}
+
+/* Back to normal. Fault thread. */
+void pz_place_cool(struct pz_session *s)
+{
+	struct pz_placement *p = &s->placement;
+
+	p->in_row = 0;
+	if (p->cpu < 0)
+		return;
+	p->cpu = -1;
+	atomic_store(&p->hot, false);
+	set_policy(0, SCHED_OTHER);
+	set_cpu(0, -1);
+}
+
+static void heat(struct pz_session *s, pid_t tid)
+{
+	struct pz_placement *p = &s->placement;
+	int cpu = task_cpu(s, tid);
+
+	if (cpu < 0 || cpu >= CPU_SETSIZE)
+		return;
+	if (cpu != p->cpu || !atomic_load(&p->hot))
+		set_cpu(0, cpu);
+	p->cpu = cpu;
+	if (p->may_idle && !atomic_load(&p->hot)) {
+		atomic_store(&p->hot, true);
+		pz_kick(s); /* the main thread watches from now on */
+		set_policy(0, SCHED_IDLE);
+	}
+}
+
+/* After every fault. Fault thread, lock not held. */
+void pz_place_fault(struct pz_session *s, pid_t tid)
+{
+	struct pz_placement *p = &s->placement;
+	uint64_t now;
+
+	atomic_fetch_add_explicit(&p->progress, 1, memory_order_relaxed);
+	if (tid != p->tid) {
+		p->tid = tid;
+		pz_place_cool(s);
+		return;
+	}
+	if (p->in_row == 0)
+		p->row_start_us = pz_now_us();
+	if (++p->in_row < (atomic_load(&p->hot) ? HOT_ROW : ROW))
+		return;
+	now = pz_now_us();
+	p->in_row = 0;
+	if (now - p->row_start_us > BURST_US * (HOT_ROW / ROW) || now < p->not_before)
+		pz_place_cool(s);
+	else
+		heat(s, tid);
+}
+
+/* Main thread: back to normal from outside; with a penalty where it starved. */
+static void cool_from_outside(struct pz_session *s, bool starved)
+{
+	struct pz_placement *p = &s->placement;
+
+	if (!atomic_exchange(&p->hot, false))
+		return;
+	if (starved) {
+		atomic_store(&p->not_before, pz_now_us() + p->backoff_us);
+		p->backoff_us = pz_min(p->backoff_us * 2, BACKOFF_MAX_US);
+	}
+	set_policy(p->fault_tid, SCHED_OTHER);
+	set_cpu(p->fault_tid, -1);
+}
+
+/* Main thread: did the burst end, or does a fault wait and nothing happens? */
+void pz_place_watch(struct pz_session *s)
+{
+	struct pz_placement *p = &s->placement;
+	struct pollfd waiting = {.fd = s->uffd, .events = POLLIN};
+	uint64_t now, progress;
+
+	if (!atomic_load(&p->hot))
+		return;
+	now = pz_now_us();
+	if (now - p->watched_us < WATCH_US)
+		return;
+	progress = atomic_load(&p->progress);
+	if (progress == p->watched_progress)
+		cool_from_outside(s, poll(&waiting, 1, 0) > 0);
+	p->watched_us = now;
+	p->watched_progress = progress;
+}
+
+/* The holder may be the fault thread, preempted while it is SCHED_IDLE. */
+void pz_lock(struct pz_session *s)
+{
+	if (pthread_mutex_trylock(&s->lock) == 0)
+		return;
+	cool_from_outside(s, false);
+	pthread_mutex_lock(&s->lock);
+}
