@@ -40,6 +40,12 @@ static void remote(void)
 	at = (at + huge - 1) & ~(huge - 1);
 	CALL(&t, 0, SYS_madvise, at, huge, MADV_HUGEPAGE);
 	target_fill(&t, at, 16, 7);
+	if (advise(t.pidfd, at, PAGE, MADV_COLD) == -EPERM) {
+		lacking("remote", "advice to another process needs CAP_SYS_NICE");
+		lacking("remote-content", "advice to another process needs CAP_SYS_NICE");
+		target_end(&t);
+		return;
+	}
 	for (size_t i = 0; i < sizeof(advices) / sizeof(advices[0]); i++) {
 		/* Only COLLAPSE wants a whole huge page's room. */
 		size_t length = advices[i].advice == MADV_COLLAPSE ? huge : 16 * PAGE;

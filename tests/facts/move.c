@@ -124,6 +124,10 @@ static void locked(void)
 		say("locked.source-content", "%ld", LOAD(&t, 0, at));
 		MUST(CALL(&t, 0, SYS_munlock, at, PAGE) == 0);
 		say_result("locked.unlocked-again", move(stash, at, 1, 0, &moved));
+		MUST(CALL(&t, 0, SYS_mlock2, stash + PAGE, PAGE, 1 /* MLOCK_ONFAULT */) == 0);
+		say_result("locked.destination", move(stash + PAGE, at + PAGE, 1, 0, &moved));
+		MUST(CALL(&t, 0, SYS_mlock2, at + PAGE, PAGE, 1 /* MLOCK_ONFAULT */) == 0);
+		say_result("locked.both", move(stash + PAGE, at + PAGE, 1, 0, &moved));
 	}
 	end();
 }

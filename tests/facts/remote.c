@@ -175,6 +175,24 @@ static void poison(uint64_t features)
 	target_end(&t);
 }
 
+/* What an unprivileged user may have: no system call waits, each fails at once. */
+static void user_mode_only(void)
+{
+	struct uffdio_api api = {.api = UFFD_API};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | 1 /* USER_MODE_ONLY */);
+	char *at = own_map(1, 0);
+
+	if (fd < 0) {
+		lacking("user-mode-only", "no UFFD_USER_MODE_ONLY");
+		return;
+	}
+	MUST(xioctl(fd, UFFDIO_API, &api) == 0);
+	MUST(uffd_register(fd, (unsigned long)at, PAGE, MISSING) == 0);
+	say_result("user-mode-only.system-call", RAW(SYS_getrandom, at, 1, 0));
+	say_bool("user-mode-only.no-event", !uffd_has_event(fd));
+	close(fd);
+}
+
 /*
  * Taking a page away where it cannot be moved: protect, copy, zap, un-protect. Who waits
  * for the write meanwhile finds the page missing, and writes into what was copied back.
@@ -262,6 +280,7 @@ int main(void)
 	kinds(features);
 	poison(features);
 	keep_by_copy(features);
+	user_mode_only();
 	namespaced(); /* the last: later children would be in the namespace */
 	return 0;
 }

@@ -87,3 +87,7 @@ def test_a_page_is_kept_by_copy_without_losing_a_write(facts):
 
 def test_an_event_names_the_thread_as_its_namespace_does(facts):
     assert facts.of("namespace") == {"ptid-is-the-inner-one": "yes", "NSpid": "1"}
+
+
+def test_user_mode_only_fails_system_calls_at_once(facts):
+    assert facts.of("user-mode-only") == {"system-call": "EFAULT", "no-event": "yes"}
