@@ -8,10 +8,12 @@ import socket
 import struct
 import time
 from array import array
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROTOCOL: Final = 1
 PACKET_MAX: Final = 65536
@@ -291,9 +293,7 @@ class Client:
         except OSError:
             raise HelperGoneError(errno_module.ESRCH, "connect") from None
         for name in names:
-            connection = socket.socket(
-                socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC
-            )
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
             connection.settimeout(TIMEOUT_S)
             try:
                 connection.connect(name)
@@ -317,7 +317,7 @@ class Client:
         """Close the connection; the helper of an owner releases everything."""
         self._socket.close()
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         """Close it at the end."""
         return self
 
@@ -351,8 +351,8 @@ class Client:
 
     def status(self) -> Status:
         """Read the counters."""
-        *numbers, shown, tid = _STATUS.unpack(self._call(Op.STATUS))
-        return Status(*numbers, shown=bool(shown), stepping_tid=tid)
+        numbers = _STATUS.unpack(self._call(Op.STATUS))
+        return replace(Status(*numbers), shown=bool(numbers[-2]))
 
     def keep(self, start: int, length: int) -> Keep:
         """Take pages away and hold their contents."""

@@ -10,11 +10,13 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pagezap.native import helper_path
 from pagezap.native.control import Client, ControlError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 READY_TIMEOUT_S: Final = 10.0
 ENVIRONMENT: Final = {"LANG": "C"}

@@ -13,8 +13,10 @@ import fcntl
 import os
 import sys
 from array import array
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PAGE: Final = 4096
 CHUNK: Final = 1 << 15

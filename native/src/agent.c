@@ -143,9 +143,9 @@ int pz_agent_move(struct pz_session *s, uint64_t dst, uint64_t src, uint64_t len
 
 static long sigaction_call(struct pz_session *s, bool set)
 {
-	const uint64_t arguments[6] = {
-		SIGTRAP, set ? s->options.mailbox + PZ_MAILBOX_SIGNAL : 0,
-		s->options.mailbox + PZ_MAILBOX_SIGNAL_OLD, SIGNAL_SET_LENGTH};
+	const uint64_t arguments[6] = {SIGTRAP, set ? s->options.mailbox + PZ_MAILBOX_SIGNAL : 0,
+				       s->options.mailbox + PZ_MAILBOX_SIGNAL_OLD,
+				       SIGNAL_SET_LENGTH};
 
 	return pz_agent_call(s, SYS_rt_sigaction, arguments);
 }

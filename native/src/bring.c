@@ -157,8 +157,7 @@ int pz_bring(struct pz_session *s, uint64_t start, uint64_t end, bool show,
 int pz_bring_moving(struct pz_session *s)
 {
 	PZ_LOCKED(s);
-	pz_for_each_region(s, r)
-	{
+	pz_for_each_region (s, r) {
 		if (!(r->modes & UFFDIO_REGISTER_MODE_MISSING))
 			continue;
 		for (uint64_t a = r->start; a < r->end; a += PZ_PAGE) {
@@ -189,8 +188,7 @@ void pz_free_leftovers(struct pz_session *s, bool all)
 	PZ_LOCKED(s);
 	if (!s->count.leftovers)
 		return;
-	pz_for_each_region(s, r)
-	{
+	pz_for_each_region (s, r) {
 		if (!r->stash)
 			continue;
 		for (uint64_t a = r->start; a < r->end && s->count.leftovers;) {

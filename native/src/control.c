@@ -224,8 +224,7 @@ int pz_control_run(struct pz_session *s)
 		struct timespec timeout = next_tick(s);
 
 		for (int i = 0; i < PZ_MAX_CLIENTS; i++)
-			p[FIXED + i] =
-				(struct pollfd){.fd = s->client[i].fd, .events = POLLIN};
+			p[FIXED + i] = (struct pollfd){.fd = s->client[i].fd, .events = POLLIN};
 		if (ppoll(p, FIXED + PZ_MAX_CLIENTS, &timeout, NULL) < 0 && errno != EINTR)
 			return -errno;
 		if (p[3].revents) {

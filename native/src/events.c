@@ -37,8 +37,7 @@ static void populate(struct pz_session *s, int child, struct pz_region *r, uint6
 static void handle_fork(struct pz_session *s, int child)
 {
 	s->count.forks++;
-	pz_for_each_region(s, r)
-	{
+	pz_for_each_region (s, r) {
 		if (!(r->modes & UFFDIO_REGISTER_MODE_MISSING))
 			continue;
 		for (uint64_t a = r->start; a < r->end;) {
@@ -67,8 +66,7 @@ static void handle_remove(struct pz_session *s, uint64_t start, uint64_t end)
 	if (ours && s->shared->own_zap_state != PZ_ZAPPED && own->start <= start &&
 	    end <= own->start + own->length)
 		return; /* the ledger holds the content already */
-	pz_for_each_region(s, r)
-	{
+	pz_for_each_region (s, r) {
 		uint64_t stop = pz_min(end, r->end);
 
 		if (!(r->modes & UFFDIO_REGISTER_MODE_MISSING))

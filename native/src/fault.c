@@ -93,7 +93,7 @@ static void keep_old(struct pz_session *s, struct pz_hit *h, uint64_t page, uint
 /* Calls that a signal ends after they copied: what they return stays true. */
 static bool stops_at_once(struct pz_session *s, const char *line)
 {
-	static const int calls[] = {SYS_read,	 SYS_pread64, SYS_readv,  SYS_preadv,
+	static const int calls[] = {SYS_read,	 SYS_pread64,  SYS_readv,  SYS_preadv,
 				    SYS_preadv2, SYS_recvfrom, SYS_recvmsg};
 	unsigned long fd, flags_at_3 = 0, a1, a2;
 	char path[64];
@@ -118,7 +118,8 @@ static void kernel_stop(struct pz_session *s, const struct pz_fault *f, const st
 			bool exact, const char *line)
 {
 	uint64_t page = pz_page_down(f->address);
-	bool wp = f->flags & UFFD_PAGEFAULT_FLAG_WP, write = wp || f->flags & UFFD_PAGEFAULT_FLAG_WRITE;
+	bool wp = f->flags & UFFD_PAGEFAULT_FLAG_WP,
+	     write = wp || f->flags & UFFD_PAGEFAULT_FLAG_WRITE;
 	uint64_t from = pz_max(f->address, w->start);
 	struct pz_hit *h = pz_hit_of(s, f->tid, true);
 	bool again = h && (h->head.flags & PZ_HIT_KERNEL) && !strcmp(h->line, line);
@@ -141,7 +142,8 @@ static void kernel_stop(struct pz_session *s, const struct pz_fault *f, const st
 		h->head = (struct pz_hit_head){
 			.watch = w->id,
 			.tid = (uint32_t)f->tid,
-			.flags = PZ_HIT_KERNEL | (write ? PZ_HIT_WRITE : 0) | (wp ? 0 : PZ_HIT_MISSING),
+			.flags = PZ_HIT_KERNEL | (write ? PZ_HIT_WRITE : 0) |
+				 (wp ? 0 : PZ_HIT_MISSING),
 			.syscall = atoi(line),
 			.address = exact ? f->address : from,
 			.time_us = pz_now_us(),
@@ -168,7 +170,8 @@ static void kernel_stop(struct pz_session *s, const struct pz_fault *f, const st
 static void user_stop(struct pz_session *s, const struct pz_fault *f, const struct pz_watch *w,
 		      const char *line)
 {
-	bool wp = f->flags & UFFD_PAGEFAULT_FLAG_WP, write = wp || f->flags & UFFD_PAGEFAULT_FLAG_WRITE;
+	bool wp = f->flags & UFFD_PAGEFAULT_FLAG_WP,
+	     write = wp || f->flags & UFFD_PAGEFAULT_FLAG_WRITE;
 	struct pz_hit *h = pz_hit_of(s, f->tid, true);
 	uint8_t *old;
 
@@ -234,14 +237,16 @@ static void foreign(struct pz_session *s, const struct pz_fault *f, const struct
 void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
 {
 	uint64_t page = pz_page_down(f->address);
-	bool wp = f->flags & UFFD_PAGEFAULT_FLAG_WP, write = wp || f->flags & UFFD_PAGEFAULT_FLAG_WRITE;
+	bool wp = f->flags & UFFD_PAGEFAULT_FLAG_WP,
+	     write = wp || f->flags & UFFD_PAGEFAULT_FLAG_WRITE;
 	struct pz_region *r = pz_region_find(s, page);
 	const struct pz_watch *w = NULL;
 	bool exact = false, stopping = false, kernel;
 	char line[PZ_LINE];
 
 	s->count.faults++;
-	if (wp && r && (r->modes & UFFDIO_REGISTER_MODE_MISSING) && (*pz_entry(s, r, page) & PZ_MOVING))
+	if (wp && r && (r->modes & UFFDIO_REGISTER_MODE_MISSING) &&
+	    (*pz_entry(s, r, page) & PZ_MOVING))
 		return; /* being copied: woken when it is away */
 	if (!s->shown && !s->releasing)
 		w = pz_watch_on_page(s, page, write, f->address, &exact, &stopping);

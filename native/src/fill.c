@@ -4,8 +4,8 @@
 
 #include "pagezap/pagezap.h"
 
-#define BATCH_PAGES	    512
-#define DONTNEED_LOCKED	    24
+#define BATCH_PAGES	512
+#define DONTNEED_LOCKED 24
 enum fill_kind { FILL_ZERO, FILL_BYTE, FILL_FILE };
 
 struct filling {
@@ -121,12 +121,8 @@ static int fill_vma(void *context, const struct pz_vma *v)
 int pz_fill(struct pz_session *s, uint64_t start, uint64_t length, uint32_t kind, uint32_t byte,
 	    int fd, uint64_t offset, uint64_t *ret_pages, uint64_t *ret_dropped)
 {
-	struct filling f = {.s = s,
-			    .kind = kind,
-			    .byte = byte,
-			    .fd = fd,
-			    .offset = offset,
-			    .start = start};
+	struct filling f = {
+		.s = s, .kind = kind, .byte = byte, .fd = fd, .offset = offset, .start = start};
 	int error;
 
 	if (kind > FILL_FILE || byte > 255 || (kind == FILL_FILE) != (fd >= 0))

@@ -106,11 +106,9 @@ static bool changed(struct pz_session *s, const struct pz_hit *h)
 	uint64_t page = pz_page_down(h->content_address);
 	struct pz_region *r = pz_region_find(s, page);
 
-	if (!h->content_length || !h->old || !r ||
-	    pz_content_read(s, r, page, s->page_buffer))
+	if (!h->content_length || !h->old || !r || pz_content_read(s, r, page, s->page_buffer))
 		return false;
-	return memcmp(h->old, s->page_buffer + (h->content_address - page), h->content_length) !=
-	       0;
+	return memcmp(h->old, s->page_buffer + (h->content_address - page), h->content_length) != 0;
 }
 
 static void end_of_call(struct pz_session *s, struct pz_hit *h)

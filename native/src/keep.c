@@ -14,7 +14,7 @@ struct keeping {
 	struct pz_keep_result *result;
 	bool shown_only;
 	unsigned int patience;
-	uint64_t at;  /* the first page not done */
+	uint64_t at; /* the first page not done */
 	uint64_t end;
 	uint64_t *pagemap;
 };
@@ -44,8 +44,8 @@ static void skip(struct keeping *k, uint64_t *entry, int reason)
 
 static uint64_t taken_value(uint64_t entry)
 {
-	bool filled = (entry & PZ_SHOWN) &&
-		      ((entry & PZ_FILLED) || pz_entry_state(entry) == PZ_FILL);
+	bool filled =
+		(entry & PZ_SHOWN) && ((entry & PZ_FILLED) || pz_entry_state(entry) == PZ_FILL);
 
 	return PZ_STASH | (filled ? PZ_FILLED : 0);
 }
@@ -265,8 +265,7 @@ int pz_keep(struct pz_session *s, uint64_t start, uint64_t length, bool shown_on
 	    struct pz_keep_result *ret)
 {
 	pz_autofree uint64_t *pagemap = malloc(CHUNK_PAGES * sizeof(uint64_t));
-	struct keeping k = {
-		.s = s, .result = ret, .shown_only = shown_only, .pagemap = pagemap};
+	struct keeping k = {.s = s, .result = ret, .shown_only = shown_only, .pagemap = pagemap};
 	int error;
 
 	*ret = (struct pz_keep_result){0};

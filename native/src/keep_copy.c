@@ -27,8 +27,9 @@ static int store_page(struct pz_session *s, uint64_t *entry, uint64_t address)
 	error = pz_store_put(s, s->main_buffer, &slot);
 	if (error)
 		return error;
-	pz_entry_set(s, entry, PZ_STORE | PZ_MOVING | (*entry & PZ_LEFTOVER) |
-					(filled ? PZ_FILLED : 0) | slot << PZ_SLOT_SHIFT);
+	pz_entry_set(s, entry,
+		     PZ_STORE | PZ_MOVING | (*entry & PZ_LEFTOVER) | (filled ? PZ_FILLED : 0) |
+			     slot << PZ_SLOT_SHIFT);
 	return 0;
 }
 

@@ -61,8 +61,7 @@ int pz_recover(struct pz_session *s)
 	{
 		PZ_LOCKED(s);
 		s->hold = false;
-		pz_for_each_region(s, r)
-		{
+		pz_for_each_region (s, r) {
 			pz_uffd_wake(s->uffd, r->start, r->end - r->start);
 			/* A stash that was cut short while it was registered. */
 			if (r->stash)

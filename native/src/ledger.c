@@ -83,8 +83,7 @@ void pz_ledger_recount(struct pz_session *s)
 	memset(s->count.kept, 0, sizeof(s->count.kept));
 	s->count.shown = 0;
 	s->count.leftovers = 0;
-	pz_for_each_region(s, r)
-	{
+	pz_for_each_region (s, r) {
 		if (!(r->modes & UFFDIO_REGISTER_MODE_MISSING))
 			continue;
 		for (uint64_t a = r->start; a < r->end; a += PZ_PAGE)

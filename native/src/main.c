@@ -14,8 +14,20 @@
 extern const unsigned char pz_agent_image[] __attribute__((visibility("hidden")));
 extern const unsigned char pz_agent_image_end[] __attribute__((visibility("hidden")));
 
-enum { OPT_PID = 1, OPT_UFFD, OPT_COMMAND, OPT_MAILBOX, OPT_CODE, OPT_CODE_LENGTH, OPT_NO_MOVE,
-       OPT_RING, OPT_READY_FD, OPT_PROBE, OPT_AGENT, OPT_VERSION };
+enum {
+	OPT_PID = 1,
+	OPT_UFFD,
+	OPT_COMMAND,
+	OPT_MAILBOX,
+	OPT_CODE,
+	OPT_CODE_LENGTH,
+	OPT_NO_MOVE,
+	OPT_RING,
+	OPT_READY_FD,
+	OPT_PROBE,
+	OPT_AGENT,
+	OPT_VERSION
+};
 
 static const struct option long_options[] = {
 	{"pid", required_argument, NULL, OPT_PID},
@@ -138,8 +150,7 @@ static bool number(const char *text, uint64_t *ret)
 
 int main(int argc, char **argv)
 {
-	struct pz_options o = {
-		.uffd_number = -1, .command_number = -1, .ready_fd = -1};
+	struct pz_options o = {.uffd_number = -1, .command_number = -1, .ready_fd = -1};
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {

@@ -6,10 +6,10 @@
 
 #include "pagezap/pagezap.h"
 
-#define PAGEMAP_PRESENT	 (1ull << 63)
-#define PAGEMAP_SWAPPED	 (1ull << 62)
-#define PAGEMAP_TYPE	 0x1full
-#define PAGEMAP_MARKER	 31ull
+#define PAGEMAP_PRESENT (1ull << 63)
+#define PAGEMAP_SWAPPED (1ull << 62)
+#define PAGEMAP_TYPE	0x1full
+#define PAGEMAP_MARKER	31ull
 
 static bool parse_line(const char *line, struct pz_vma *ret)
 {

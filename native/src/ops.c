@@ -94,7 +94,7 @@ static uint64_t managed_pages(struct pz_session *s)
 {
 	uint64_t n = 0;
 
-	pz_for_each_region(s, r)
+	pz_for_each_region (s, r)
 		n += (r->end - r->start) / PZ_PAGE;
 	return n;
 }
@@ -465,7 +465,7 @@ static int op_detaching(struct request *q)
 		return 0;
 	/* Threads that wait fault again, and are served without a signal. */
 	pz_hit_clear_all(s);
-	pz_for_each_region(s, r)
+	pz_for_each_region (s, r)
 		pz_uffd_wake(s->uffd, r->start, r->end - r->start);
 	return 0;
 }

@@ -150,9 +150,12 @@ static const struct {
 	const char *name;
 	int advice;
 } advices[] = {
-	{"dontneed", 4},       {"free", 8},	      {"cold", 20},	    {"pageout", 21},
-	{"willneed", 3},       {"collapse", 25},      {"populate_read", 22}, {"populate_write", 23},
-	{"guard_install", 102}, {"guard_remove", 103}, {"hugepage", 14},	    {"nohugepage", 15},
+	{"dontneed", 4},	{"free", 8},
+	{"cold", 20},		{"pageout", 21},
+	{"willneed", 3},	{"collapse", 25},
+	{"populate_read", 22},	{"populate_write", 23},
+	{"guard_install", 102}, {"guard_remove", 103},
+	{"hugepage", 14},	{"nohugepage", 15},
 };
 
 /* Advice on a child's page; -errno or 0. COLLAPSE of one page has its own answer: EINVAL
@@ -167,8 +170,8 @@ static int advise_child(int pidfd, char *memory, int advice)
 static void add_child_probes(struct text *t)
 {
 	const uint64_t huge = 2ull << 20;
-	char *area = mmap(NULL, 2 * huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-			  0);
+	char *area =
+		mmap(NULL, 2 * huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	char *memory = (char *)(((uintptr_t)area + huge - 1) & ~(huge - 1));
 	pid_t pid;
 	bool first = true, getfd;
@@ -212,8 +215,8 @@ static void add_child_probes(struct text *t)
 
 static bool process_madvise_self(void)
 {
-	char *page = mmap(NULL, PZ_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-			  0);
+	char *page =
+		mmap(NULL, PZ_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	pz_autoclose int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	struct iovec iov = {page, PZ_PAGE};
 	bool works;

@@ -60,8 +60,7 @@ static int entries_reserve(struct pz_session *s, uint64_t pages, uint64_t *ret)
 
 	do {
 		moved = false;
-		pz_for_each_region(s, r)
-		{
+		pz_for_each_region (s, r) {
 			uint64_t n = (r->end - r->start) / PZ_PAGE;
 
 			if (at < r->entry + n && at + pages > r->entry) {

@@ -63,8 +63,7 @@ static void collect_stopped(struct pz_session *s, pid_t tid, void *context)
 	struct stopped_list *list = context;
 
 	if (list->count < MAX_STOPPED && pz_proc_state(s->options.pid, tid) == 't')
-		list->item[list->count++] =
-			(struct stopped){tid, run_count(s->options.pid, tid)};
+		list->item[list->count++] = (struct stopped){tid, run_count(s->options.pid, tid)};
 }
 
 static void find_tracer(struct pz_session *s, pid_t tid, void *context)
@@ -115,8 +114,7 @@ static void wait_for_orphans(struct pz_session *s, const struct stopped_list *li
 static void open_all(struct pz_session *s)
 {
 	PZ_LOCKED(s);
-	pz_for_each_region(s, r)
-	{
+	pz_for_each_region (s, r) {
 		for (int i = 0; (r->modes & UFFDIO_REGISTER_MODE_WP) && i < 2000; i++) {
 			if (pz_uffd_protect(s->uffd, r->start, r->end - r->start, false, true) !=
 			    -EAGAIN)

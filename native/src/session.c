@@ -166,9 +166,9 @@ int pz_session_init(struct pz_session *s, const struct pz_options *options, cons
 
 void pz_session_deinit(struct pz_session *s)
 {
-	int *fds[] = {&s->pidfd,     &s->uffd,	   &s->command_fd, &s->mem_fd,
+	int *fds[] = {&s->pidfd,      &s->uffd,	     &s->command_fd, &s->mem_fd,
 		      &s->pagemap_fd, &s->shared_fd, &s->store_fd,   &s->listen_fd,
-		      &s->kick_fd,   &s->stop_fd,  &s->signal_fd,  &s->agent_pidfd};
+		      &s->kick_fd,    &s->stop_fd,   &s->signal_fd,  &s->agent_pidfd};
 
 	if (s->keeper > 0) {
 		kill(s->keeper, SIGKILL);

@@ -13,8 +13,7 @@ int pz_show(struct pz_session *s)
 			return 0;
 		s->shown = true;
 		pz_protect_all(s, false);
-		if (!s->count.kept[PZ_STASH] && !s->count.kept[PZ_STORE] &&
-		    !s->count.kept[PZ_FILL])
+		if (!s->count.kept[PZ_STASH] && !s->count.kept[PZ_STORE] && !s->count.kept[PZ_FILL])
 			return 0;
 	}
 	return pz_bring(s, 0, ~0ull & PZ_PAGE_MASK, true, &result);

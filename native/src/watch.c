@@ -4,9 +4,9 @@
 
 #include "pagezap/pagezap.h"
 
-#define PROTECT_CHUNK  (32ull << 20)
-#define PATIENCE       2000
-#define POPULATE_READ  22
+#define PROTECT_CHUNK (32ull << 20)
+#define PATIENCE      2000
+#define POPULATE_READ 22
 
 static uint64_t first_page(const struct pz_watch *w)
 {
@@ -158,8 +158,8 @@ static int cover_vma(void *context, const struct pz_vma *v)
 	return pz_region_cover(s, v->start, v->end, UFFDIO_REGISTER_MODE_WP);
 }
 
-int pz_watch_add(struct pz_session *s, uint32_t id, uint32_t flags, uint64_t start,
-		 uint64_t length, uint64_t *ret_pages)
+int pz_watch_add(struct pz_session *s, uint32_t id, uint32_t flags, uint64_t start, uint64_t length,
+		 uint64_t *ret_pages)
 {
 	struct covering c = {.s = s, .populate = !(s->features & PZ_FEATURE_WP_UNPOPULATED)};
 	struct pz_watch w = {

@@ -20,7 +20,9 @@ def _build() -> Path:
     if named:
         return Path(named)
     build = Path(os.environ.get("PAGEZAP_BUILD_DIR", "/tmp/pagezap-native-build"))
-    subprocess.run(["cmake", "-G", "Ninja", "-S", ROOT, "-B", build], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["cmake", "-G", "Ninja", "-S", ROOT, "-B", build], check=True, stdout=subprocess.DEVNULL
+    )
     subprocess.run(["cmake", "--build", build], check=True, stdout=subprocess.DEVNULL)
     return build / "pagezap" / "native"
 
@@ -46,7 +48,18 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The test inferior, compiled."""
     out = tmp_path_factory.mktemp("inferior") / "inferior"
     subprocess.run(
-        ["cc", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", out, HERE / "inferior.c"],
+        [
+            "cc",
+            "-O1",
+            "-g",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-pthread",
+            "-o",
+            out,
+            HERE / "inferior.c",
+        ],
         check=True,
     )
     return out

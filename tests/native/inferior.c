@@ -50,9 +50,9 @@ static long inject_clone(struct host *h)
 			 "jmp *%[code]\n"
 			 "1:\n"
 			 : "=a"(result)
-			 : "a"(SYS_clone), "D"(flags), "S"((char *)h->code + 2 * PAGE),
-			   [mailbox] "r"(h->mailbox), [top] "r"((char *)h->code + 4 * PAGE),
-			   [code] "b"(h->code)
+			 : "a"(SYS_clone), "D"(flags),
+			   "S"((char *)h->code + 2 * PAGE), [mailbox] "r"(h->mailbox),
+			   [top] "r"((char *)h->code + 4 * PAGE), [code] "b"(h->code)
 			 : "rcx", "r11", "r12", "r13", "rdx", "r10", "r8", "memory");
 	return result;
 }
@@ -67,8 +67,8 @@ static int selfhost(struct host *h, const char *image)
 	if (fd < 0 || h->uffd < 0 || h->command < 0 || ftruncate(h->command, PAGE))
 		return -1;
 	h->mailbox = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, h->command, 0);
-	h->code = mmap(NULL, CODE_LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		       0);
+	h->code =
+		mmap(NULL, CODE_LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (read(fd, h->code, PAGE) <= 0)
 		return -1;
 	close(fd);
@@ -113,7 +113,8 @@ static void do_hammer(char *buffer, size_t pages, unsigned int ms)
 	struct timespec t = {ms / 1000, (long)(ms % 1000) * 1000000};
 
 	for (unsigned int i = 0; i < 2; i++) {
-		h[i] = (struct hammer){(volatile uint64_t *)(buffer + 8 * i), pages, i, &stop, 0, 0};
+		h[i] = (struct hammer){
+			(volatile uint64_t *)(buffer + 8 * i), pages, i, &stop, 0, 0};
 		pthread_create(&thread[i], NULL, hammer_main, &h[i]);
 	}
 	nanosleep(&t, NULL);
@@ -213,7 +214,8 @@ static void do_floor(size_t pages, int cpu, bool copy)
 	struct uffdio_api api = {.api = UFFD_API};
 	char *area = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			  -1, 0);
-	struct uffdio_register r = {{(uintptr_t)area, pages * PAGE}, UFFDIO_REGISTER_MODE_MISSING, 0};
+	struct uffdio_register r = {
+		{(uintptr_t)area, pages * PAGE}, UFFDIO_REGISTER_MODE_MISSING, 0};
 	pthread_t thread;
 
 	*h = (struct floor_handler){.cpu = cpu, .copy = copy, .page = aligned_alloc(PAGE, PAGE)};
@@ -315,8 +317,8 @@ int main(int argc, char **argv)
 	buffer = mmap(NULL, length + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	buffer += PAGE;
 	mprotect(buffer, length, PROT_READ | PROT_WRITE);
-	printf("%d %d %d %lu %lu %lu %lu\n", getpid(), h.uffd, h.command,
-	       (unsigned long)h.mailbox, (unsigned long)h.code, (unsigned long)buffer, length);
+	printf("%d %d %d %lu %lu %lu %lu\n", getpid(), h.uffd, h.command, (unsigned long)h.mailbox,
+	       (unsigned long)h.code, (unsigned long)buffer, length);
 	fflush(stdout);
 	while (getline(&line, &size, stdin) > 0)
 		obey(line, &buffer, &length);

@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pagezap.native import control, helper_path, launch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 PAGE = 4096
 PAGEMAP_PRESENT = 1 << 63
@@ -122,8 +124,10 @@ class Inferior:
         """Nothing of a session is left."""
         names = self.map_names()
         assert "pagezap" not in names
-        assert not any(line.split()[1] == "r-xp" and line.split()[4] == "0" and len(line.split()) == 5
-                       for line in self.maps())
+        assert not any(
+            line.split()[1] == "r-xp" and line.split()[4] == "0" and len(line.split()) == 5
+            for line in self.maps()
+        )
         for kind in self.descriptors():
             assert "userfaultfd" not in kind
             assert "pagezap" not in kind
@@ -167,7 +171,12 @@ class Tracer:
 
     def __init__(self, pid: int) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+        self._libc.ptrace.argtypes = [
+            ctypes.c_long,
+            ctypes.c_long,
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+        ]
         self._libc.ptrace.restype = ctypes.c_long
         self.pid = pid
         self._ptrace(PTRACE_SEIZE, 0)
@@ -178,6 +187,7 @@ class Tracer:
 
     def wait(self, seconds: float = 5.0) -> int:
         """The signal of the next stop."""
+
         def stopped() -> int:
             pid, status = os.waitpid(self.pid, os.WNOHANG | 0x40000000)
             if not pid:

@@ -7,11 +7,15 @@ import os
 import random
 import socket
 import struct
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from selfhost import PAGE, session
+
 from pagezap.native import control
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HEADER = struct.Struct("<HHIIi")
 
@@ -90,9 +94,7 @@ def test_trace_events_of_the_debugger(program: Path) -> None:
 def test_the_trace_ring_says_what_it_dropped(program: Path) -> None:
     with session(program, ring=8) as (_, client):
         for i in range(1, 21):
-            client.trace_add(
-                watch=1, address=0, pc=0, tid=0, write=False, stopped=False, time_us=i
-            )
+            client.trace_add(watch=1, address=0, pc=0, tid=0, write=False, stopped=False, time_us=i)
         part = client.trace_read(0)
         assert (part.dropped, part.next, [e.time_us for e in part.events]) == (
             12,

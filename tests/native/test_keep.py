@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import mmap
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from selfhost import PAGE, Inferior, session
+
 from pagezap.native.control import Client, ControlError, State
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MADV_DONTNEED = 4
 ways = pytest.mark.parametrize("no_move", [False, True], ids=["move", "copy"])

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from pagezap.native import pagemap
 from selfhost import PAGE, session
+
+from pagezap.native import pagemap
 
 MADV_POPULATE_READ = 22
 MADV_GUARD_INSTALL = 102

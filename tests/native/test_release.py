@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from selfhost import Inferior, Tracer, ended, process_state, session, wait_for
+
 from pagezap.native import control, launch
 
 ways = pytest.mark.parametrize("no_move", [False, True], ids=["move", "copy"])

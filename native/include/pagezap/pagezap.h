@@ -33,8 +33,7 @@ int pz_uffd_available(int flags, uint64_t *ret);
 int pz_uffd_register(int uffd, uint64_t start, uint64_t length, uint64_t modes);
 int pz_uffd_unregister(int uffd, uint64_t start, uint64_t length);
 int pz_uffd_wake(int uffd, uint64_t start, uint64_t length);
-int pz_uffd_copy(int uffd, uint64_t dst, const void *src, uint64_t length, bool wp,
-		 uint64_t *ret);
+int pz_uffd_copy(int uffd, uint64_t dst, const void *src, uint64_t length, bool wp, uint64_t *ret);
 int pz_uffd_zeropage(int uffd, uint64_t dst, uint64_t length);
 int pz_uffd_protect(int uffd, uint64_t start, uint64_t length, bool protect, bool wake);
 
@@ -44,8 +43,7 @@ long pz_agent_call(struct pz_session *s, long number, const uint64_t *arguments)
 long pz_agent_syscall(struct pz_session *s, long number, uint64_t a, uint64_t b, uint64_t c);
 int pz_agent_map(struct pz_session *s, uint64_t length, int prot, uint64_t *ret);
 int pz_agent_unmap(struct pz_session *s, uint64_t start, uint64_t length);
-int pz_agent_move(struct pz_session *s, uint64_t dst, uint64_t src, uint64_t length,
-		  uint64_t *ret);
+int pz_agent_move(struct pz_session *s, uint64_t dst, uint64_t src, uint64_t length, uint64_t *ret);
 int pz_agent_guard_install(struct pz_session *s);
 int pz_agent_guard_remove(struct pz_session *s);
 int pz_agent_end(struct pz_session *s);
@@ -127,8 +125,8 @@ int pz_fill(struct pz_session *s, uint64_t start, uint64_t length, uint32_t kind
 int pz_advise(struct pz_session *s, uint64_t start, uint64_t length, int advice, int64_t *ret);
 
 /* watch.c: watches and the protection of their pages. */
-int pz_watch_add(struct pz_session *s, uint32_t id, uint32_t flags, uint64_t start,
-		 uint64_t length, uint64_t *ret_pages);
+int pz_watch_add(struct pz_session *s, uint32_t id, uint32_t flags, uint64_t start, uint64_t length,
+		 uint64_t *ret_pages);
 int pz_watch_delete(struct pz_session *s, uint32_t id);
 int pz_watch_enable(struct pz_session *s, uint32_t id, bool enabled);
 const struct pz_watch *pz_watch_on_page(struct pz_session *s, uint64_t page, bool write,

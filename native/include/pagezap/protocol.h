@@ -33,15 +33,15 @@ enum pz_op {
 	PZ_OP_COUNT,
 };
 
-#define PZ_HELLO_OWNER	     1
-#define PZ_HELLO_MOVE	     1
-#define PZ_HELLO_WP	     2
-#define PZ_HELLO_NO_MOVE     4
-#define PZ_WATCH_TRACE	     1
+#define PZ_HELLO_OWNER	    1
+#define PZ_HELLO_MOVE	    1
+#define PZ_HELLO_WP	    2
+#define PZ_HELLO_NO_MOVE    4
+#define PZ_WATCH_TRACE	    1
 #define PZ_WATCH_WRITE_ONLY 2
-#define PZ_HIT_KERNEL	     1
-#define PZ_HIT_WRITE	     2
-#define PZ_HIT_MISSING	     4
+#define PZ_HIT_KERNEL	    1
+#define PZ_HIT_WRITE	    2
+#define PZ_HIT_MISSING	    4
 
 enum pz_access { PZ_ACCESS_UNKNOWN, PZ_ACCESS_READ, PZ_ACCESS_WRITE };
 enum pz_by { PZ_BY_INFERIOR, PZ_BY_DEBUGGER, PZ_BY_OTHER };

@@ -119,7 +119,7 @@ struct pz_placement {
 	pid_t fault_tid;
 	bool may_idle; /* privileged to come back from SCHED_IDLE */
 	_Atomic bool hot;
-	_Atomic uint64_t progress; /* faults handled */
+	_Atomic uint64_t progress;   /* faults handled */
 	_Atomic uint64_t not_before; /* time before which it does not get hot again */
 	uint64_t backoff_us;
 	pid_t tid; /* of the last fault */
@@ -169,7 +169,7 @@ struct pz_session {
 	bool ended;
 	bool owner_lost;
 	uint64_t rearm_us, leftover_us, check_us; /* the last time each was done */
-	bool dead; /* the inferior's mm is gone */
+	bool dead;				  /* the inferior's mm is gone */
 	bool was_stopped;
 	pid_t stepping_tid;
 	unsigned int n_step_pages;
@@ -191,8 +191,8 @@ struct pz_session {
 	struct pz_free_slots free_slots;
 	struct pz_fd_cache syscall_files; /* fault thread and main, under lock */
 	struct pz_fd_cache stat_files;	  /* fault thread */
-	uint8_t *page_buffer; /* 64 pages, fault thread */
-	uint8_t *main_buffer; /* 64 pages, main thread */
+	uint8_t *page_buffer;		  /* 64 pages, fault thread */
+	uint8_t *main_buffer;		  /* 64 pages, main thread */
 
 	struct pz_client client[PZ_MAX_CLIENTS];
 };

@@ -9,12 +9,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PZ_SHARED_MAGIC	   0x31445a50u
-#define PZ_MAX_REGIONS	   16384
-#define PZ_MAX_GARBAGE	   256
-#define PZ_LEDGER_OFFSET   (2ull << 20)
-#define PZ_LEDGER_ENTRIES  (256ull << 20) /* 1 TiB of managed memory; the file is sparse */
-#define PZ_SHARED_LENGTH   (PZ_LEDGER_OFFSET + PZ_LEDGER_ENTRIES * 8)
+#define PZ_SHARED_MAGIC	  0x31445a50u
+#define PZ_MAX_REGIONS	  16384
+#define PZ_MAX_GARBAGE	  256
+#define PZ_LEDGER_OFFSET  (2ull << 20)
+#define PZ_LEDGER_ENTRIES (256ull << 20) /* 1 TiB of managed memory; the file is sparse */
+#define PZ_SHARED_LENGTH  (PZ_LEDGER_OFFSET + PZ_LEDGER_ENTRIES * 8)
 
 /* States of a page; the first four after NONE are those of LEDGER_READ. */
 enum pz_state {
@@ -26,14 +26,14 @@ enum pz_state {
 };
 
 /* An entry of the ledger: state, flags, and where the content is. */
-#define PZ_STATE_MASK	  0xfull
-#define PZ_SHOWN	  0x10ull /* present now, to be taken away again by HIDE */
-#define PZ_LEFTOVER	  0x20ull /* a stale copy is still in the stash */
-#define PZ_MOVING	  0x40ull /* being taken away right now */
-#define PZ_FILLED	  0x80ull /* was fill before it was shown */
-#define PZ_SLOT_SHIFT	  12
-#define PZ_SLOT_ZERO	  (1ull << 40) /* no slot: zeros */
-#define PZ_SLOT_BYTE	  (1ull << 41) /* no slot: the byte in the low 8 bits */
+#define PZ_STATE_MASK 0xfull
+#define PZ_SHOWN      0x10ull /* present now, to be taken away again by HIDE */
+#define PZ_LEFTOVER   0x20ull /* a stale copy is still in the stash */
+#define PZ_MOVING     0x40ull /* being taken away right now */
+#define PZ_FILLED     0x80ull /* was fill before it was shown */
+#define PZ_SLOT_SHIFT 12
+#define PZ_SLOT_ZERO  (1ull << 40) /* no slot: zeros */
+#define PZ_SLOT_BYTE  (1ull << 41) /* no slot: the byte in the low 8 bits */
 
 struct pz_region {
 	uint64_t start;
@@ -55,10 +55,10 @@ struct pz_shared {
 	uint32_t n_regions;
 	uint32_t n_garbage;
 	uint32_t reserved;
-	struct pz_span own_zap;	 /* a REMOVE of this range is ours... */
+	struct pz_span own_zap; /* a REMOVE of this range is ours... */
 	uint32_t own_zap_state; /* ...and leaves the pages in this state */
 	uint32_t reserved2;
-	uint64_t slots; /* slots ever used in the store */
+	uint64_t slots;				/* slots ever used in the store */
 	struct pz_span garbage[PZ_MAX_GARBAGE]; /* stash areas to unmap */
 	struct pz_region regions[PZ_MAX_REGIONS];
 };

@@ -31,8 +31,8 @@ struct pz_uffdio_move {
 	__u64 mode;
 	__s64 move;
 };
-#define PZ_UFFDIO_MOVE		      _IOWR(UFFDIO, 0x05, struct pz_uffdio_move)
-#define PZ_MOVE_MODE_DONTWAKE	      (1ull << 0)
+#define PZ_UFFDIO_MOVE		     _IOWR(UFFDIO, 0x05, struct pz_uffdio_move)
+#define PZ_MOVE_MODE_DONTWAKE	     (1ull << 0)
 #define PZ_MOVE_MODE_ALLOW_SRC_HOLES (1ull << 1)
 
 #ifndef USERFAULTFD_IOC_NEW

@@ -11,7 +11,7 @@ pz_agent_entry:
 	syscall			/* clone of the intermediate */
 	jmp	intermediate
 
-	.org	pz_agent_entry + PZ_AGENT_TABLE
+	.balign	PZ_AGENT_TABLE	/* the table */
 	.long	PZ_AGENT_MAGIC
 	.long	trap_handler - pz_agent_entry
 	.long	restorer - pz_agent_entry

@@ -1,0 +1,1 @@
+"""How the cffi module is made; nothing here is imported at run time."""
