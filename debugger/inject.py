@@ -207,21 +207,23 @@ def _find_instructions(
 ) -> tuple[int, int | None]:
     """Return the addresses of a system call and a return instruction in the [vdso]."""
     pid = inferior.pid
+    vdso = procfs.vdso_address(pid)
+    key = (pid, procfs.start_time(pid), vdso or 0)
+    if key in _instructions:
+        return _instructions[key]
     for mapping in procfs.mappings(pid):
         if mapping.path != "[vdso]":
             continue
-        key = (pid, procfs.start_time(pid), mapping.start)
-        if key not in _instructions:
-            content = debugger.read_memory(mapping.start, mapping.length)
-            offset = content.find(arch.syscall_instruction)
-            if offset < 0:
-                break
-            _instructions.clear()
-            back = content.find(arch.return_instruction, offset)
-            _instructions[key] = (
-                mapping.start + offset,
-                mapping.start + back if back >= 0 else None,
-            )
+        content = debugger.read_memory(mapping.start, mapping.length)
+        offset = content.find(arch.syscall_instruction)
+        if offset < 0:
+            break
+        back = content.find(arch.return_instruction, offset)
+        _instructions.clear()
+        _instructions[key] = (
+            mapping.start + offset,
+            mapping.start + back if back >= 0 else None,
+        )
         return _instructions[key]
     raise UnsupportedError(
         f"Process {pid} has no [vdso] with a system call instruction",

@@ -99,11 +99,9 @@ def run_gdb(gdb, tmp_path, head):
             command += ["-p", str(pid)]
         command += ["-x", str(head)]
         for number, step in enumerate(steps):
-            if step.startswith("\n"):
-                script = tmp_path / f"step{number}.py"
-                script.write_text(step)
-                step = f"source {script}"
-            command += ["-ex", step]
+            script = tmp_path / f"step{number}.py"
+            script.write_text(step)
+            command += ["-ex", f"source {script}" if step.startswith("\n") else step]
         if program is not None:
             command.append(str(program))
         done = subprocess.run(

@@ -251,6 +251,7 @@ def test_a_core_file(compile_c, run_gdb, tmp_path):
     assert os.path.exists(core)
     found, _ = run_gdb(
         f"core-file {core}",
-        "\ntry:\n    d.inferior()\nexcept errors.NoInferiorError as error:\n    out(kind=error.kind)",
+        "\ntry:\n    d.inferior()\n"
+        "except errors.NoInferiorError as error:\n    out(kind=error.kind)",
     )
     assert found == {"kind": "core"}

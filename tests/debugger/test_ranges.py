@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from typing import ClassVar
 
 import pytest
 
@@ -28,7 +29,7 @@ BUF = 0x7F0000000000
 class Fake:
     """Evaluates what the tests use as gdb would."""
 
-    known = {
+    known: ClassVar = {
         "buf": Value(0x555555556010, 8, "char *", BUF, is_pointer=True),
         "array": Value(BUF + 8, 100, "char [100]", None),
         "*node": Value(BUF + 64, 24, "struct node", None),
