@@ -11,6 +11,8 @@
 #define PR_SET_NAME	15
 #define SIG_SETMASK	2
 #define SIGNAL_SET_SIZE 8
+#define ORPHAN_SECONDS	60
+#define ETIMEDOUT	110
 
 void pz_agent_main(struct pz_mailbox *mailbox); /* called by the entry */
 
@@ -18,6 +20,7 @@ void pz_agent_main(struct pz_mailbox *mailbox)
 {
 	unsigned long all = ~0ul;
 	char name[16] = "pagezap-agent";
+	const long orphan[2] = {ORPHAN_SECONDS, 0};
 	unsigned int last;
 
 	agent_syscall(__NR_rt_sigprocmask, SIG_SETMASK, (long)&all, 0, SIGNAL_SET_SIZE, 0, 0);
@@ -32,9 +35,14 @@ void pz_agent_main(struct pz_mailbox *mailbox)
 		long long *a = mailbox->argument;
 		unsigned int sequence;
 
-		while ((sequence = __atomic_load_n(&mailbox->sequence, __ATOMIC_ACQUIRE)) == last)
-			agent_syscall(__NR_futex, (long)&mailbox->sequence, FUTEX_WAIT, last, 0, 0,
-				      0);
+		while ((sequence = __atomic_load_n(&mailbox->sequence, __ATOMIC_ACQUIRE)) == last) {
+			const long *limit = last ? 0 : orphan;
+
+			/* No helper ever came: whoever made us is gone. */
+			if (agent_syscall(__NR_futex, (long)&mailbox->sequence, FUTEX_WAIT, last,
+					  (long)limit, 0, 0) == -ETIMEDOUT)
+				agent_syscall(__NR_exit, 0, 0, 0, 0, 0, 0);
+		}
 		last = sequence;
 		mailbox->result =
 			agent_syscall(mailbox->number, a[0], a[1], a[2], a[3], a[4], a[5]);

@@ -43,6 +43,9 @@ int pz_uffd_handshake(int uffd, uint64_t wanted, uint64_t *ret)
 	uint64_t available;
 	int error = pz_uffd_available(0, &available);
 
+	/* Without privilege the features are read from one that serves user mode alone. */
+	if (error)
+		error = pz_uffd_available(UFFD_USER_MODE_ONLY, &available);
 	if (error)
 		return error;
 	api.features = available & wanted;

@@ -63,6 +63,8 @@ static int selfhost(struct host *h, const char *image)
 	long child;
 
 	h->uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (h->uffd < 0) /* UFFD_USER_MODE_ONLY */
+		h->uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | 1);
 	h->command = memfd_create("pagezap", MFD_CLOEXEC);
 	if (fd < 0 || h->uffd < 0 || h->command < 0 || ftruncate(h->command, PAGE))
 		return -1;
@@ -230,6 +232,14 @@ static void do_floor(size_t pages, int cpu, bool copy)
 	munmap(area, pages * PAGE);
 }
 
+static volatile sig_atomic_t spun;
+
+static void stop_spinning(int number)
+{
+	(void)number;
+	spun = 1;
+}
+
 static void obey(char *line, char **buffer, size_t *length)
 {
 	unsigned long a = 0, b = 0, c = 0;
@@ -293,6 +303,12 @@ static void obey(char *line, char **buffer, size_t *length)
 	} else if (!strcmp(word, "pin")) { /* cpu */
 		pin((int)a);
 		printf("ok\n");
+	} else if (!strcmp(word, "spin")) { /* until SIGUSR1 */
+		signal(SIGUSR1, stop_spinning);
+		while (!spun)
+			;
+		spun = 0;
+		printf("spun\n");
 	} else if (!strcmp(word, "trap")) {
 		syscall(SYS_tgkill, getpid(), gettid(), SIGTRAP);
 		printf("ok\n");

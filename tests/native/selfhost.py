@@ -205,6 +205,11 @@ class Tracer:
             return False
         return True
 
+    def interrupt(self) -> None:
+        """Stop it where it is."""
+        self._ptrace(PTRACE_INTERRUPT, 0)
+        self.wait()
+
     def resume(self) -> None:
         self._ptrace(PTRACE_CONT, 0)
 

@@ -196,6 +196,26 @@ def test_show_and_hide(program: Path, no_move: bool) -> None:
         assert inferior.sum() == before
 
 
+def test_keep_where_empty_pages_are_armed(program: Path) -> None:
+    with session(program) as (inferior, client):
+        for page in range(0, 256, 3):
+            inferior.ask("write", page * PAGE, page % 251)
+        client.watch_add(1, inferior.buffer, inferior.length, trace=True, write_only=True)
+        kept = client.keep(inferior.buffer, inferior.length)
+        assert (kept.kept, kept.skipped, kept.unpopulated) == (86, 0, 170)
+        assert [inferior.ask("read", page * PAGE) for page in (0, 3, 4, 9)] == ["0", "3", "0", "9"]
+        assert list(client.trace()) == []
+        inferior.ask("write", 3 * PAGE, 1)
+        inferior.ask("write", 4 * PAGE, 1)
+        assert [e.address for e in client.trace()] == [
+            inferior.buffer + 3 * PAGE,
+            inferior.buffer + 4 * PAGE,
+        ]
+        client.show()
+        assert client.hide().lost == 0
+        assert inferior.ask("read", 6 * PAGE) == "6"
+
+
 def test_keep_refuses_what_is_not_private_anonymous(program: Path) -> None:
     with session(program) as (inferior, client):
         image = int(inferior.maps()[0].split("-")[0], 16)

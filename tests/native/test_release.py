@@ -163,3 +163,66 @@ def test_a_child_inherits_no_mapping(program: Path) -> None:
         text = Path(f"/proc/{child}/maps").read_text(encoding="utf-8")
         assert "pagezap" not in text
         os.kill(child, signal.SIGKILL)
+
+
+def _debugger(inferior: Inferior, body: Callable[[control.Client, Tracer], None]) -> int:
+    """A process that owns a session and traces the inferior; its pid, once ``body`` ended."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            client = launch.start(inferior.pid, **inferior.place)
+            body(client, Tracer(inferior.pid))
+            os.write(writer, client.hello.helper_pid.to_bytes(4, "little"))
+            while True:
+                signal.pause()
+        finally:
+            os._exit(1)
+    os.close(writer)
+    helper = int.from_bytes(os.read(reader, 4), "little")
+    os.close(reader)
+    assert helper
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return helper
+
+
+def test_a_debugger_killed_in_a_step_leaves_the_program_running(program: Path) -> None:
+    inferior = Inferior(program)
+    try:
+
+        def body(client: control.Client, tracer: Tracer) -> None:
+            client.keep(inferior.buffer, inferior.length)
+            tracer.interrupt()
+            # In the signal stop of the step: its SIGTRAP is delivered when the tracer dies.
+            assert tracer.step() == signal.SIGTRAP
+
+        inferior.ask("fill", 1)
+        before = inferior.sum()
+        inferior.say("spin")
+        helper = _debugger(inferior, body)
+        wait_for(lambda: ended(helper), 10)
+        inferior.assert_clean()
+        os.kill(inferior.pid, signal.SIGUSR1)
+        assert inferior.answer() == "spun"
+        assert inferior.sum() == before
+    finally:
+        inferior.end()
+
+
+def test_a_debugger_killed_at_a_hit_leaves_the_program_running(program: Path) -> None:
+    inferior = Inferior(program)
+    try:
+
+        def body(client: control.Client, tracer: Tracer) -> None:
+            client.watch_add(1, inferior.buffer, inferior.length)
+            inferior.say("write", 100, 7)
+            assert tracer.wait() == signal.SIGSTOP
+
+        helper = _debugger(inferior, body)
+        assert inferior.answer() == "ok"
+        wait_for(lambda: ended(helper), 10)
+        inferior.assert_clean()
+        assert inferior.ask("read", 100) == "7"
+    finally:
+        inferior.end()
