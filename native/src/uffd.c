@@ -40,7 +40,7 @@ int pz_uffd_available(int flags, uint64_t *ret)
 int pz_uffd_handshake(int uffd, uint64_t wanted, uint64_t *ret)
 {
 	struct uffdio_api api = {.api = UFFD_API};
-	uint64_t available;
+	uint64_t available, asked;
 	int error = pz_uffd_available(0, &available);
 
 	/* Without privilege the features are read from one that serves user mode alone. */
@@ -48,17 +48,18 @@ int pz_uffd_handshake(int uffd, uint64_t wanted, uint64_t *ret)
 		error = pz_uffd_available(UFFD_USER_MODE_ONLY, &available);
 	if (error)
 		return error;
-	api.features = available & wanted;
+	asked = available & wanted;
+	api.features = asked;
 	error = checked_ioctl(uffd, UFFDIO_API, &api);
-	if (error == -EPERM && (api.features & PZ_FEATURE_EVENT_FORK)) {
+	if (error == -EPERM && (asked & PZ_FEATURE_EVENT_FORK)) {
 		/* Without CAP_SYS_PTRACE the fork event is refused: children read zeros. */
-		api = (struct uffdio_api){.api = UFFD_API,
-					  .features = available & wanted & ~PZ_FEATURE_EVENT_FORK};
+		asked &= ~PZ_FEATURE_EVENT_FORK;
+		api = (struct uffdio_api){.api = UFFD_API, .features = asked};
 		error = checked_ioctl(uffd, UFFDIO_API, &api);
 	}
 	if (error)
 		return error;
-	*ret = api.features & available & wanted;
+	*ret = asked;
 	return 0;
 }
 
