@@ -59,9 +59,11 @@ class Context:
         if session is None:
             return ReleaseResult(had_session=False)
         del self._sessions[session.pid]
-        if not self._sessions:
-            self.debugger.disarm_stop_signal()
-        return ReleaseResult(had_session=True, refaulted=session.release())
+        try:
+            return ReleaseResult(had_session=True, refaulted=session.release())
+        finally:
+            if not self._sessions:
+                self.debugger.disarm_stop_signal()
 
     def hits(self) -> HitLog:
         """Return the hits of the current inferior."""

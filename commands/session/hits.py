@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pagezap.debugger.errors import PagezapError, RangeError
-from pagezap.native.control import Access, By, Event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from pagezap.commands.session.watches import Watch, WatchTable
     from pagezap.debugger.api import Debugger, Location, Stop, Thread
     from pagezap.debugger.arch import Arch
-    from pagezap.native.control import Client
-    from pagezap.native.control import Hit as RawHit
+    from pagezap.native.control import Client, RawHit
 
 PAGE = 4096
 GUESS_WINDOW = 64
@@ -128,19 +126,14 @@ class HitHandler:
 
     def _judge(self, thread: Thread, raw: RawHit) -> Hit | None:
         location = self._debugger.locate(raw.pc)
-        if raw.kernel_mode:
-            writes = [self._kernel_write(raw)]
+        write: Write | None
+        if raw.kernel:
+            write = self._kernel_write(raw)
             pc = raw.pc
         else:
             pc = self._debugger.read_registers([self._arch.pc])[self._arch.pc]
-            writes = self._step_over(thread, raw, pc)
-            if not writes:
-                return None
-        for write in writes:
-            hit = self._match(thread, raw, write, pc, location)
-            if hit is not None:
-                return hit
-        return None
+            write = self._step_over(thread, raw, pc)
+        return write and self._match(thread, raw, write, pc, location)
 
     def _kernel_write(self, raw: RawHit) -> Write:
         """Compare the bytes kept from before the system call with what is there now."""
@@ -151,37 +144,28 @@ class HitHandler:
         length = min(extent[0] + extent[1], GUESS_WINDOW) if extent else min(8, len(new))
         return Write(raw.address, raw.old[:length], new[:length])
 
-    def _step_over(self, thread: Thread, raw: RawHit, pc: int) -> list[Write]:
-        """Let the one instruction through, all other threads held. Empty if it did not run."""
+    def _step_over(self, thread: Thread, raw: RawHit, pc: int) -> Write | None:
+        """Let the one instruction through, all other threads held; None if it did not run."""
         width = self._arch.store_width(self._read(pc, self._arch.longest_instruction))
-        # Where the access began on the page before, the fault's address is the page's start.
-        clipped = raw.address % PAGE == 0
-        window = width if width is not None else GUESS_WINDOW
-        before = self._read(raw.address, window)
+        window = width or GUESS_WINDOW
         self._client.step_begin(thread.tid, raw.address)
         try:
+            before = self._read(raw.address, window)
             step = self._debugger.step_instruction()
+            after = self._read(raw.address, window)
         finally:
-            further = self._client.step_end()
+            self._client.step_end()
         if step.reason != "step":
-            now = self._debugger.read_registers([self._arch.pc])[self._arch.pc]
             self._interrupted = step
-            if now == pc:
-                return []
-        writes = []
-        for address in [raw.address, *further]:
-            old = before if address == raw.address else b""
-            new = self._read(address, window)
-            if address == raw.address and (width is None or clipped):
-                extent = changed_extent(old, new)
-                length = extent[0] + extent[1] if extent else min(window, 8 if width is None else 1)
-            else:
-                length = window
-            if address != raw.address and width is not None:
-                # The tail of an access that crosses into this page.
-                length = max(1, raw.address + width - address)
-            writes.append(Write(address, old[:length], new[:length]))
-        return writes
+            if self._debugger.read_registers([self._arch.pc])[self._arch.pc] == pc:
+                return None
+        if width and raw.address % PAGE:
+            return Write(raw.address, before, after)
+        # The width is not known, or the access may have begun on the page before: then what
+        # changed tells where it ended.
+        extent = changed_extent(before, after)
+        length = extent[0] + extent[1] if extent else min(len(after), width or 8)
+        return Write(raw.address, before[:length], after[:length])
 
     def _match(
         self, thread: Thread, raw: RawHit, write: Write, pc: int, location: Location
@@ -198,18 +182,14 @@ class HitHandler:
         reported = [watch for watch in touched if self._counts(watch, write)]
         first = (reported or touched)[0]
         self._client.trace_add(
-            Event(
-                time_us=raw.time_us,
-                address=write.address,
-                pc=pc,
-                watch=first.id,
-                pid=self._debugger.inferior().pid,
-                tid=thread.tid,
-                syscall=raw.syscall,
-                access=Access.WRITE,
-                by=By.INFERIOR,
-                stopped=bool(reported),
-            )
+            watch=first.id,
+            address=write.address,
+            pc=pc,
+            tid=thread.tid,
+            syscall=raw.syscall,
+            write=True,
+            stopped=bool(reported),
+            time_us=raw.time_us,
         )
         if not reported:
             return None
@@ -225,7 +205,7 @@ class HitHandler:
             location=location,
             old=write.old,
             new=write.new,
-            syscall=None if raw.syscall is None else self._arch.syscall_name(raw.syscall),
+            syscall=None if raw.syscall < 0 else self._arch.syscall_name(raw.syscall),
             time_us=raw.time_us,
             text=first.text,
             also=tuple(watch.id for watch in reported[1:]),

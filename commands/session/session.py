@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pagezap.commands.session import install, preflight
 from pagezap.commands.session.hits import HitHandler, HitLog
 from pagezap.commands.session.watches import WatchTable
+from pagezap.debugger import procfs
 from pagezap.debugger.errors import HelperError
 
 if TYPE_CHECKING:
@@ -95,9 +97,33 @@ class Session:
 
     def release(self) -> int:
         """Bring everything back and end the helper; return the pages brought back."""
+        if self._stopped:
+            self.show()
+            self._take_signals_back()
         refaulted = self.client.release()
         self.client.close()
         return refaulted
+
+    def _take_signals_back(self) -> None:
+        """Consume the helper's stop signals that are still on their way to a thread.
+
+        Left alone they would stop the inferior for good once it runs without us. A thread
+        with such a signal takes it before it runs anything, so a step of it ends there;
+        one whose signal was swallowed already stands before an access, which is open now.
+        """
+        if not self.watches.any_stopping():
+            return
+        selected = self._debugger.selected_thread()
+        for thread in self._debugger.threads():
+            hit = self.client.hit_take(thread.tid)
+            queued = procfs.has_pending(self.pid, thread.tid, signal.SIGSTOP)
+            if not queued and (hit is None or hit.kernel):
+                continue
+            self._debugger.select_thread(thread)
+            stop = self._debugger.step_instruction()
+            if stop.reason == "signal" and stop.signal == "SIGSTOP":
+                self._debugger.discard_signal()
+        self._debugger.select_thread(selected)
 
 
 def create(debugger: Debugger, *, no_move: bool = False) -> Session:
@@ -112,14 +138,12 @@ def create(debugger: Debugger, *, no_move: bool = False) -> Session:
     installed = install.install(debugger, injector, native.agent_image())
     try:
         client = launch.start(
-            launch.Place(
-                pid=inferior.pid,
-                uffd=installed.uffd,
-                command=installed.command,
-                mailbox=installed.mailbox,
-                code=installed.code,
-                code_length=install.CODE_LENGTH,
-            ),
+            inferior.pid,
+            uffd=installed.uffd,
+            command=installed.command,
+            mailbox=installed.mailbox,
+            code=installed.code,
+            code_length=install.CODE_LENGTH,
             no_move=no_move,
         )
     except OSError as error:

@@ -103,7 +103,9 @@ class WatchTable:
         )
         if mode == "stop":
             self._debugger.arm_stop_signal()
-        watch.pages = self._client.watch_add(watch.id, start, length, trace=mode == "trace")
+        watch.pages = self._client.watch_add(
+            watch.id, start, length, trace=mode == "trace", write_only=kind == "write"
+        )
         self._next += 1
         self._watches[watch.id] = watch
         return watch
