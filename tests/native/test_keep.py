@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import errno
 import mmap
-from typing import TYPE_CHECKING
+import os
+import signal
+from pathlib import Path
 
 import pytest
 from selfhost import PAGE, Inferior, session
 
 from pagezap.native.control import Client, ControlError, State
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MADV_DONTNEED = 4
 ways = pytest.mark.parametrize("no_move", [False, True], ids=["move", "copy"])
@@ -257,3 +256,21 @@ def test_kept_then_made_read_only(program: Path) -> None:
         inferior.ask("mprotect", 0, inferior.length, mmap.PROT_READ)
         assert client.refault().refaulted == 256
         assert inferior.sum() == before
+
+
+def test_pages_shared_with_a_child_are_skipped(program: Path) -> None:
+    with session(program) as (inferior, client):
+        inferior.ask("fill", 14)
+        before = inferior.ask("fork", 0, inferior.length, 1)
+        children = Path(f"/proc/{inferior.pid}/task/{inferior.pid}/children")
+        child = int(children.read_text(encoding="utf-8").split()[0])
+        try:
+            for page in (7, 8, 200):
+                inferior.ask("write", page * PAGE, 1)
+            kept = client.keep(inferior.buffer, inferior.length)
+            assert (kept.kept, kept.skipped, kept.reason) == (3, 253, errno.EBUSY)
+            assert inferior.present() == 253
+        finally:
+            os.kill(child, signal.SIGKILL)
+        assert inferior.sum() != before
+        assert inferior.present() == 256

@@ -30,6 +30,7 @@ enum pz_op {
 	PZ_OP_DETACHING,
 	PZ_OP_RUNNING,
 	PZ_OP_OWN,
+	PZ_OP_HIT_DONE,
 	PZ_OP_COUNT,
 };
 
@@ -39,6 +40,11 @@ enum pz_op {
 #define PZ_HELLO_NO_MOVE    4
 #define PZ_WATCH_TRACE	    1
 #define PZ_WATCH_WRITE_ONLY 2
+
+#define PZ_TAKE_STEP 1 /* HIT_TAKE: begin the step over a user-mode access as well */
+
+#define PZ_DONE_RECORD 1 /* HIT_DONE: the event is one to record */
+#define PZ_DONE_SHOW   2 /* HIT_DONE: the inferior stays stopped */
 #define PZ_HIT_KERNEL	    1
 #define PZ_HIT_WRITE	    2
 #define PZ_HIT_MISSING	    4

@@ -1,0 +1,149 @@
+/* The operations on watches, stops, steps and the trace. */
+#include "request.h"
+
+int op_watch_add(struct request *q)
+{
+	uint64_t pages = 0;
+	int error;
+
+	if (q->s->shown)
+		return -EBUSY;
+	error = pz_watch_add(q->s, get32(q, 0), get32(q, 4), get64(q, 8), get64(q, 16), &pages);
+	if (error)
+		return error;
+	put64(q, pages);
+	return 0;
+}
+
+int op_watch_delete(struct request *q)
+{
+	return get32(q, 4) ? -EINVAL : pz_watch_delete(q->s, get32(q, 0));
+}
+
+int op_watch_enable(struct request *q)
+{
+	return get32(q, 4) > 1 ? -EINVAL : pz_watch_enable(q->s, get32(q, 0), get32(q, 4));
+}
+
+int op_hit_take(struct request *q)
+{
+	struct pz_session *s = q->s;
+	struct pz_hit *h;
+
+	PZ_LOCKED(s);
+	h = pz_hit_of(s, (pid_t)get32(q, 0), false);
+	if (!h || !h->ready)
+		return -ENOENT;
+	h->head.old_length = 0;
+	if ((h->head.flags & PZ_HIT_KERNEL) && h->old)
+		h->head.old_length = (uint32_t)h->content_length;
+	put(q, &h->head, sizeof(h->head));
+	if (h->head.old_length)
+		put(q, h->old, h->head.old_length);
+	pz_hit_clear(h);
+	return 0;
+}
+
+int op_step_begin(struct request *q)
+{
+	return pz_step_begin(q->s, (pid_t)get32(q, 0), get64(q, 8));
+}
+
+int op_step_end(struct request *q)
+{
+	struct pz_session *s = q->s;
+	int error = pz_step_end(s);
+
+	PZ_LOCKED(s);
+	s->stop_pending = false;
+	put32(q, s->n_step_faults);
+	put32(q, 0);
+	put(q, s->step_fault, s->n_step_faults * sizeof(s->step_fault[0]));
+	s->n_step_faults = 0;
+	return error;
+}
+
+int op_show(struct request *q)
+{
+	return pz_show(q->s);
+}
+
+int op_hide(struct request *q)
+{
+	uint64_t taken, lost;
+	int error = pz_hide(q->s, &taken, &lost);
+
+	put64(q, taken);
+	put64(q, lost);
+	return error;
+}
+
+int op_detaching(struct request *q)
+{
+	struct pz_session *s = q->s;
+	uint32_t on = get32(q, 0);
+
+	if (on > 1)
+		return -EINVAL;
+	PZ_LOCKED(s);
+	s->detaching = on;
+	if (!on)
+		return 0;
+	/* Threads that wait fault again, and are served without a signal. */
+	pz_hit_clear_all(s);
+	pz_for_each_region (s, r)
+		pz_uffd_wake(s->uffd, r->start, r->end - r->start);
+	return 0;
+}
+
+int op_running(struct request *q)
+{
+	struct pz_session *s = q->s;
+	struct pz_hit *h;
+
+	PZ_LOCKED(s);
+	s->stop_pending = false;
+	h = pz_hit_of(s, (pid_t)get32(q, 0), false);
+	if (h) {
+		pz_hit_forget_deferral(s, h);
+		pz_hit_clear(h);
+	}
+	return 0;
+}
+
+int op_trace_read(struct request *q)
+{
+	struct pz_session *s = q->s;
+	pz_autofree struct pz_event *events = malloc(ANSWER_EVENTS * sizeof(*events));
+	uint64_t next, dropped;
+	uint32_t n;
+
+	if (!events)
+		return -ENOMEM;
+	PZ_LOCKED(s);
+	n = pz_trace_read(s, get64(q, 0), (uint32_t)pz_min(get32(q, 8), ANSWER_EVENTS), events,
+			  &next, &dropped);
+	put64(q, next);
+	put64(q, dropped);
+	put32(q, n);
+	put32(q, 0);
+	put(q, events, n * sizeof(*events));
+	return 0;
+}
+
+int op_trace_add(struct request *q)
+{
+	struct pz_event e;
+
+	memcpy(&e, q->payload, sizeof(e));
+	PZ_LOCKED(q->s);
+	pz_trace_add(q->s, &e);
+	return 0;
+}
+
+int op_trace_clear(struct request *q)
+{
+	PZ_LOCKED(q->s);
+	pz_trace_clear(q->s);
+	return 0;
+}
