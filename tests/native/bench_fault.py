@@ -12,10 +12,12 @@ import os
 import statistics
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from selfhost import PAGE, Inferior, session
 
-from pagezap.native.control import Client
+if TYPE_CHECKING:
+    from pagezap.native.control import Client
 
 PAGES = 8192
 ROUNDS = 5
