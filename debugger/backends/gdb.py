@@ -11,6 +11,7 @@ from pagezap.debugger import procfs
 from pagezap.debugger.api import Inferior, Location, Stop, Thread, Value
 from pagezap.debugger.backends.gdb_events import Events, print_stop, thread_of
 from pagezap.debugger.backends.gdb_signals import Signals, StopCatch, is_foreign
+from pagezap.debugger.backends.gdb_target import check_live_and_local
 from pagezap.debugger.errors import InjectionError, NoInferiorError, RangeError, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from pagezap.debugger.backends.gdb_signals import Held
 
 WORD = 2**64 - 1
-LOCAL_HOSTS = frozenset({"", "localhost", "127.0.0.1", "[::1]", "::1"})
 NUMERIC = frozenset(
     {
         gdb.TYPE_CODE_INT,
@@ -50,22 +50,7 @@ class GdbDebugger:
     def inferior(self) -> Inferior:
         """See Debugger."""
         native = gdb.selected_inferior()
-        connection = native.connection
-        kind = connection.type if connection is not None else ""
-        if kind == "core":
-            raise NoInferiorError(
-                "A core file is no live process",
-                hint="attach to a process or run a program",
-                kind="core",
-            )
-        if not native.pid or not native.threads():
-            raise NoInferiorError("There is no live process", hint="attach to one or run a program")
-        if "remote" in kind and not _is_local(native, connection):
-            raise NoInferiorError(
-                f"The process is on another machine ({connection.details})",
-                hint="run gdb and pagezap on that machine",
-                kind="remote",
-            )
+        check_live_and_local(native)
         return Inferior(native.pid, procfs.process_bits(native.pid), procfs.machine(native.pid))
 
     def threads(self) -> Sequence[Thread]:
@@ -376,16 +361,3 @@ def _has_parameter(name: str) -> bool:
 def _words(error: BaseException) -> str:
     """Return gdb's own words in one line, without a full stop."""
     return " ".join(str(error).split()).rstrip(".")
-
-
-def _is_local(native: Any, connection: Any) -> bool:
-    """Return whether a remote target's process is one of this machine."""
-    details = connection.details or ""
-    host = details.removeprefix("tcp:").rpartition(":")[0]
-    if host not in LOCAL_HOSTS and not details.startswith(("|", "/", "unix:")):
-        return False
-    try:
-        tracer = procfs.tracer_pid(native.pid)
-        return bool(tracer) and "server" in procfs.status(tracer)["Name"]
-    except NoInferiorError:
-        return False
