@@ -151,13 +151,11 @@ def test_exec_status_tells_failure_from_bad_usage(gdb, inferiors):
 
 
 def test_exec_runs_a_program_and_a_file(gdb, inferiors, tmp_path):
-    from harness import programs
-
     control = inferiors.control()
     control.set_word("quit", 1)
     script = tmp_path / "script.gdb"
     script.write_text("break main\nrun\nuffd-status\n")
-    program = programs.build("keepmem.c")
+    program = inferiors.program("keepmem.c")
     done = execute(
         gdb,
         "-x",

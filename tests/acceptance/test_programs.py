@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness import hits, observe, programs
+from harness import hits, observe
 from harness.drivers import json_of
 from harness.gdbs import ROOT
 
@@ -46,7 +46,7 @@ def test_keep_watch_release(batch, inferiors, variant):
 
 
 def test_stopped_at_entry(batch, inferiors):
-    program = programs.build("keepmem.c", "nopie")
+    program = inferiors.program("keepmem.c", "nopie")
     control = inferiors.control()
     control.set_word("quit", 1)
     output = batch.run(

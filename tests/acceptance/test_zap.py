@@ -146,6 +146,7 @@ def test_keep_and_refault_bring_the_content_back(batch, inferiors, move):
     assert kept["ok"], output
     (done,) = kept["ranges"]
     assert (done["kept"], done["zapped"], done["skipped"]) == (4096, 0, 0)
+    assert done["via"] == ("move" if move else "copy")
     assert done["resident_after"] == 0
     check = output.json(1)
     assert check["pages"]["kept"] == 4096

@@ -7,6 +7,7 @@ a list of commands and return what each printed.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import pty
@@ -14,6 +15,7 @@ import re
 import select
 import signal
 import subprocess
+import termios
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +150,8 @@ class Interactive(Base):
             stderr=slave,
             env=self.environment(),
             start_new_session=True,
+            # Its own terminal: only so does control-C reach it.
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
         )
         os.close(slave)
         self.buffer = ""
@@ -276,33 +280,30 @@ class Mi(Base):
         """Run a command of the machine interface; return its result record."""
         return self._command(command, timeout)[-1]
 
-    def _command(self, command: str, timeout: float) -> list[dict[str, Any]]:
+    def _send(self, command: str) -> int:
         assert self.process.stdin is not None
         self.token += 1
-        token = self.token
-        self.process.stdin.write(f"{token}{command}\n".encode())
+        self.process.stdin.write(f"{self.token}{command}\n".encode())
         self.process.stdin.flush()
+        return self.token
+
+    def _command(self, command: str, timeout: float) -> list[dict[str, Any]]:
+        token = self._send(command)
+        # A command that has stepped the inferior was answered with `running` and gets no other
+        # answer: that a second command is answered shows that the first has ended.
+        end = self._send("-list-features")
         records = self._until(
-            lambda record: record["type"] == "result" and record.get("token") == token, timeout
+            lambda record: record["type"] == "result" and record["token"] == end, timeout
         )
-        result = next(
-            record
-            for record in records
-            if record["type"] == "result" and record.get("token") == token
-        )
-        records.remove(result)
-        running = result["message"] == "running" or any(
-            record["type"] == "notify" and record["message"] == "running" for record in records
-        )
-        stopped = any(
-            record["type"] == "notify" and record["message"] == "stopped" for record in records
-        )
-        if running and not stopped:
+        states = [record["message"] for record in records if record["type"] == "notify"]
+        states = [state for state in states if state in ("running", "stopped")]
+        if states and states[-1] == "running":
             records += self._until(
                 lambda record: record["type"] == "notify" and record["message"] == "stopped",
                 timeout,
             )
-        return [*records, result]
+        results = {record["token"]: record for record in records if record["type"] == "result"}
+        return [*(record for record in records if record["type"] != "result"), results[token]]
 
     def command(self, text: str, timeout: float = 60) -> str:
         """Run a command of the command line; return what it printed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -77,9 +78,17 @@ class Inferiors:
         self._count += 1
         return Control(self.directory / f"control{self._count}")
 
+    def program(self, source: str, variant: str = "pie") -> pathlib.Path:
+        """A binary of this test's own, by whose path what it runs is told from all else."""
+        built = programs.build(source, variant)
+        own = self.directory / built.name
+        if not own.exists():
+            shutil.copy(built, own)
+        return own
+
     def start(self, source: str, *args: str, variant: str = "pie") -> Running:
         """Start a program that uses a control file, and wait until it is ready."""
-        program = programs.build(source, variant)
+        program = self.program(source, variant)
         control = self.control()
         process = subprocess.Popen(
             [str(program), str(control.path), *args],
@@ -101,7 +110,7 @@ class Inferiors:
 
     def start_talking(self, source: str, variant: str) -> tuple[Running, int, int]:
         """Start a program that talks on its streams; returns its address and length too."""
-        program = programs.build(source, variant)
+        program = self.program(source, variant)
         process = subprocess.Popen(
             [str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -114,7 +123,7 @@ class Inferiors:
 
     def start_bare(self, source: str, variant: str) -> Running:
         """Start a program that tells nothing."""
-        process = subprocess.Popen([str(programs.build(source, variant))], text=True)
+        process = subprocess.Popen([str(self.program(source, variant))], text=True)
         running = self.track(process, None)
         time.sleep(0.1)
         return running

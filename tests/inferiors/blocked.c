@@ -30,10 +30,15 @@ static void *waker(void *unused)
 {
 	(void)unused;
 	control_await(&control->go);
+	/* Until the call that was interrupted by a debugger waits again. */
+	for (int i = 0; i < 400; i++)
+		nap();
 	__atomic_store_n(&futex_word, 1, __ATOMIC_SEQ_CST);
 	syscall(SYS_futex, &futex_word, FUTEX_WAKE, 1, NULL, NULL, 0);
 	if (write(pipe_fd[1], "x", 1) != 1)
 		abort();
+	/* The threads are counted afterwards. */
+	control_await(&control->quit);
 	return NULL;
 }
 
