@@ -6,7 +6,6 @@ import errno as errno_module
 import os
 import socket
 import struct
-import time
 from array import array
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -52,6 +51,7 @@ class Op(IntEnum):
     DETACHING = 20
     RUNNING = 21
     OWN = 22
+    HIT_DONE = 23
 
 
 class State(IntEnum):
@@ -218,6 +218,12 @@ class Event:
     access: Access
     by: By
     stopped: bool
+
+    def pack(self) -> bytes:
+        """Return the 64 bytes of the protocol."""
+        call = -1 if self.syscall is None else self.syscall
+        head = (self.time_us, self.address, self.pc, self.watch, self.pid, self.tid, call)
+        return _EVENT.pack(*head, self.access, self.by, int(self.stopped), 0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -391,10 +397,13 @@ class Client:
         """Enable or disable a watch."""
         self._call(Op.WATCH_ENABLE, struct.pack("<II", watch, int(enabled)))
 
-    def hit_take(self, tid: int) -> RawHit | None:
-        """Take the hit that stopped a thread, or None."""
+    def hit_take(self, tid: int, *, step: bool = False) -> RawHit | None:
+        """Take the hit that stopped a thread, or None.
+
+        With ``step`` the page of a user-mode hit is open until ``hit_done``.
+        """
         try:
-            reply = self._call(Op.HIT_TAKE, struct.pack("<II", tid, 0))
+            reply = self._call(Op.HIT_TAKE, struct.pack("<II", tid, int(step)))
         except HelperGoneError:
             raise
         except ControlError as error:
@@ -450,6 +459,13 @@ class Client:
             yield from part.events
             at = part.next
 
+    def hit_done(self, event: Event | None, *, show: bool) -> None:
+        """End the step of a hit; record it; with ``show`` open everything to the debugger."""
+        flags = int(event is not None) | int(show) << 1
+        self._call(
+            Op.HIT_DONE, struct.pack("<II", flags, 0) + (event.pack() if event else bytes(64))
+        )
+
     def trace_add(
         self,
         *,
@@ -464,25 +480,19 @@ class Client:
         by: By = By.INFERIOR,
     ) -> None:
         """Record an access the debugger saw; without a time, now."""
-        self._call(
-            Op.TRACE_ADD,
-            _EVENT.pack(
-                time_us or time.monotonic_ns() // 1000,
-                address,
-                pc,
-                watch,
-                self.hello.inferior_pid,
-                tid,
-                syscall,
-                Access.WRITE if write else Access.READ,
-                by,
-                int(stopped),
-                0,
-                0,
-                0,
-                0,
-            ),
+        event = Event(
+            time_us or time.monotonic_ns() // 1000,
+            address,
+            pc,
+            watch,
+            self.hello.inferior_pid,
+            tid,
+            None if syscall < 0 else syscall,
+            Access.WRITE if write else Access.READ,
+            by,
+            stopped,
         )
+        self._call(Op.TRACE_ADD, event.pack())
 
     def trace_clear(self) -> None:
         """Forget the recorded accesses."""

@@ -8,10 +8,11 @@ whether the user hears of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from time import monotonic_ns
+from typing import TYPE_CHECKING, NamedTuple
 
 from pagezap.debugger.errors import PagezapError, RangeError
+from pagezap.native.control import Access, By, Event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +28,7 @@ GUESS_WINDOW = 64
 widest store of x86-64."""
 
 
-@dataclass
-class Hit:
+class Hit(NamedTuple):
     """One access to watched memory, as it is shown."""
 
     watch: int
@@ -41,15 +41,13 @@ class Hit:
     old: bytes
     new: bytes
     syscall: str | None
-    time_us: int
     text: str
     """The watched range as the user wrote it."""
-    also: Sequence[int] = field(default_factory=tuple)
+    also: Sequence[int] = ()
     """Other watches that the same access hit."""
 
 
-@dataclass(frozen=True)
-class Write:
+class Write(NamedTuple):
     """What a write did: where it began and the bytes there before and after."""
 
     address: int
@@ -103,11 +101,12 @@ class HitHandler:
     def handle(self, stop: Stop) -> Stop:
         """Carry on from ``stop`` until there is one the user should see; return that.
 
-        Accesses that no watch reports are let through and the inferior goes on.
+        Accesses that no watch reports are let through and the inferior goes on. At a hit
+        that is reported the helper shows everything to the debugger already.
         """
         self._log.forget()
         while stop.reason == "signal" and stop.signal == "SIGSTOP" and stop.thread is not None:
-            raw = self._client.hit_take(stop.thread.tid)
+            raw = self._client.hit_take(stop.thread.tid, step=True)
             if raw is None:
                 if self._debugger.signal_is_foreign():
                     return stop
@@ -125,15 +124,30 @@ class HitHandler:
         return stop
 
     def _judge(self, thread: Thread, raw: RawHit) -> Hit | None:
-        location = self._debugger.locate(raw.pc)
-        write: Write | None
-        if raw.kernel:
-            write = self._kernel_write(raw)
+        """Let the access through, if it waits, and return it where it is to be reported."""
+        hit, event = None, None
+        try:
             pc = raw.pc
-        else:
-            pc = self._debugger.read_registers([self._arch.pc])[self._arch.pc]
-            write = self._step_over(thread, raw, pc)
-        return write and self._match(thread, raw, write, pc, location)
+            write: Write | None
+            if raw.kernel:
+                write = self._kernel_write(raw)
+            else:
+                pc = self._debugger.read_registers([self._arch.pc])[self._arch.pc]
+                write = self._step_over(raw, pc)
+            touched = self._touched(thread, write) if write is not None else []
+            if write is not None and touched:
+                reported = [watch for watch in touched if self._counts(watch, write)]
+                first = (reported or touched)[0]
+                event = self._event(thread, raw, first, write, pc, stopped=bool(reported))
+                if reported:
+                    hit = self._hit(thread, raw, reported, write, pc)
+        finally:
+            self._client.hit_done(event, show=hit is not None)
+        if hit is not None:
+            for number in (hit.watch, *hit.also):
+                if self._watches.get(number).temporary:
+                    self._watches.delete(number)
+        return hit
 
     def _kernel_write(self, raw: RawHit) -> Write:
         """Compare the bytes kept from before the system call with what is there now."""
@@ -141,20 +155,16 @@ class HitHandler:
         extent = changed_extent(raw.old, new)
         # The call begins to write at the fault's address; what it left equal at the end
         # cannot be told from what it did not reach.
-        length = min(extent[0] + extent[1], GUESS_WINDOW) if extent else min(8, len(new))
+        length = extent[0] + extent[1] if extent else min(8, len(new))
         return Write(raw.address, raw.old[:length], new[:length])
 
-    def _step_over(self, thread: Thread, raw: RawHit, pc: int) -> Write | None:
+    def _step_over(self, raw: RawHit, pc: int) -> Write | None:
         """Let the one instruction through, all other threads held; None if it did not run."""
         width = self._arch.store_width(self._read(pc, self._arch.longest_instruction))
         window = width or GUESS_WINDOW
-        self._client.step_begin(thread.tid, raw.address)
-        try:
-            before = self._read(raw.address, window)
-            step = self._debugger.step_instruction()
-            after = self._read(raw.address, window)
-        finally:
-            self._client.step_end()
+        before = self._read(raw.address, window)
+        step = self._debugger.step_instruction()
+        after = self._read(raw.address, window)
         if step.reason != "step":
             self._interrupted = step
             if self._debugger.read_registers([self._arch.pc])[self._arch.pc] == pc:
@@ -167,47 +177,45 @@ class HitHandler:
         length = extent[0] + extent[1] if extent else min(len(after), width or 8)
         return Write(raw.address, before[:length], after[:length])
 
-    def _match(
-        self, thread: Thread, raw: RawHit, write: Write, pc: int, location: Location
-    ) -> Hit | None:
-        """Count the watches that the write touches and return the hit to report, if any."""
-        touched = [
+    def _touched(self, thread: Thread, write: Write) -> list[Watch]:
+        """Return the watches whose bytes the write touches, by a thread that counts."""
+        return [
             watch
             for watch in self._watches.stopping()
             if watch.overlaps(write.address, max(1, len(write.new)))
             and (watch.thread is None or watch.thread == thread.number)
         ]
-        if not touched:
-            return None
-        reported = [watch for watch in touched if self._counts(watch, write)]
-        first = (reported or touched)[0]
-        self._client.trace_add(
-            watch=first.id,
+
+    def _event(
+        self, thread: Thread, raw: RawHit, watch: Watch, write: Write, pc: int, *, stopped: bool
+    ) -> Event:
+        return Event(
+            time_us=monotonic_ns() // 1000,
             address=write.address,
             pc=pc,
+            watch=watch.id,
+            pid=self._client.hello.inferior_pid,
             tid=thread.tid,
-            syscall=raw.syscall,
-            write=True,
-            stopped=bool(reported),
-            time_us=raw.time_us,
+            syscall=raw.syscall if raw.syscall >= 0 else None,
+            access=Access.WRITE,
+            by=By.INFERIOR,
+            stopped=stopped,
         )
-        if not reported:
-            return None
-        for watch in reported:
-            if watch.temporary:
-                self._watches.delete(watch.id)
+
+    def _hit(
+        self, thread: Thread, raw: RawHit, reported: Sequence[Watch], write: Write, pc: int
+    ) -> Hit:
         return Hit(
-            watch=first.id,
+            watch=reported[0].id,
             address=write.address,
             access="write",
             thread=thread,
             pc=pc,
-            location=location,
+            location=self._debugger.locate(pc),
             old=write.old,
             new=write.new,
             syscall=None if raw.syscall < 0 else self._arch.syscall_name(raw.syscall),
-            time_us=raw.time_us,
-            text=first.text,
+            text=reported[0].text,
             also=tuple(watch.id for watch in reported[1:]),
         )
 

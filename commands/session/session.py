@@ -83,11 +83,13 @@ class Session:
         """Serve the hits at a stop; return the stop that the user is to see."""
         if self.watches.any_stopping():
             stop = self._handler.handle(stop)
+            self._shown = self.hits.last is not None
         else:
             self.hits.forget()
         if stop.reason != "exited":
             self._stopped = True
-            self.show()
+            if not self._shown:
+                self.show()
         return stop
 
     def resuming(self) -> None:

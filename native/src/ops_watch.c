@@ -28,20 +28,51 @@ int op_watch_enable(struct request *q)
 int op_hit_take(struct request *q)
 {
 	struct pz_session *s = q->s;
-	struct pz_hit *h;
+	uint32_t flags = get32(q, 4);
+	struct pz_hit_head head;
 
+	if (flags & ~(uint32_t)PZ_TAKE_STEP)
+		return -EINVAL;
+	{
+		PZ_LOCKED(s);
+		struct pz_hit *h = pz_hit_of(s, (pid_t)get32(q, 0), false);
+
+		if (!h || !h->ready)
+			return -ENOENT;
+		h->head.old_length = 0;
+		if ((h->head.flags & PZ_HIT_KERNEL) && h->old)
+			h->head.old_length = (uint32_t)h->content_length;
+		head = h->head;
+		put(q, &head, sizeof(head));
+		if (head.old_length)
+			put(q, h->old, head.old_length);
+		pz_hit_clear(h);
+	}
+	if (!(flags & PZ_TAKE_STEP) || (head.flags & PZ_HIT_KERNEL))
+		return 0;
+	return pz_step_begin(s, (pid_t)head.tid, head.address);
+}
+
+/* The end of a hit in one call: the step's end, its record, and the debugger's look. */
+int op_hit_done(struct request *q)
+{
+	struct pz_session *s = q->s;
+	uint32_t flags = get32(q, 0);
+	struct pz_event e;
+	int error = 0;
+
+	if ((flags & ~(uint32_t)(PZ_DONE_RECORD | PZ_DONE_SHOW)) || get32(q, 4))
+		return -EINVAL;
+	error = pz_step_end(s);
+	if (!error && (flags & PZ_DONE_SHOW))
+		error = pz_show(s);
 	PZ_LOCKED(s);
-	h = pz_hit_of(s, (pid_t)get32(q, 0), false);
-	if (!h || !h->ready)
-		return -ENOENT;
-	h->head.old_length = 0;
-	if ((h->head.flags & PZ_HIT_KERNEL) && h->old)
-		h->head.old_length = (uint32_t)h->content_length;
-	put(q, &h->head, sizeof(h->head));
-	if (h->head.old_length)
-		put(q, h->old, h->head.old_length);
-	pz_hit_clear(h);
-	return 0;
+	s->n_step_faults = 0;
+	if (flags & PZ_DONE_RECORD) {
+		memcpy(&e, q->payload + 8, sizeof(e));
+		pz_trace_add(s, &e);
+	}
+	return error;
 }
 
 int op_step_begin(struct request *q)
@@ -55,7 +86,6 @@ int op_step_end(struct request *q)
 	int error = pz_step_end(s);
 
 	PZ_LOCKED(s);
-	s->stop_pending = false;
 	put32(q, s->n_step_faults);
 	put32(q, 0);
 	put(q, s->step_fault, s->n_step_faults * sizeof(s->step_fault[0]));
@@ -102,7 +132,6 @@ int op_running(struct request *q)
 	struct pz_hit *h;
 
 	PZ_LOCKED(s);
-	s->stop_pending = false;
 	h = pz_hit_of(s, (pid_t)get32(q, 0), false);
 	if (h) {
 		pz_hit_forget_deferral(s, h);

@@ -88,6 +88,16 @@ static bool has_run(struct pz_session *s, const struct stopped *t)
 	       run_count(s->options.pid, t->tid) > t->runs;
 }
 
+/* A stop signal of ours that the debugger did not take has stopped the whole process. */
+static void undo_stop(struct pz_session *s)
+{
+	if (!s->stop_pending || s->was_stopped)
+		return;
+	pz_sleep_us(5000);
+	if (pz_proc_state(s->options.pid, s->options.pid) == 'T')
+		kill(s->options.pid, SIGCONT);
+}
+
 /*
  * The debugger died. A thread that stood in the signal stop of a step is about to
  * take that SIGTRAP: the handler and its page stay until it has.
@@ -98,11 +108,7 @@ static void wait_for_orphans(struct pz_session *s, const struct stopped_list *li
 
 	while (traced(s) && pz_now_us() < end)
 		pz_sleep_us(5000);
-	if (s->stop_pending && !s->was_stopped) {
-		pz_sleep_us(5000);
-		if (pz_proc_state(s->options.pid, s->options.pid) == 'T')
-			kill(s->options.pid, SIGCONT); /* the stop was ours */
-	}
+	undo_stop(s);
 	end = pz_now_us() + HANDLER_WAIT_US;
 	for (unsigned int i = 0; i < list->count; i++) {
 		while (!has_run(s, &list->item[i]) && pz_now_us() < end)
@@ -180,6 +186,8 @@ int pz_release(struct pz_session *s, bool debugger_died, uint64_t *ret)
 	pz_free_garbage(s);
 	if (list && debugger_died)
 		wait_for_orphans(s, list);
+	else if (!traced(s))
+		undo_stop(s);
 	pz_agent_guard_remove(s);
 	error = pz_agent_end(s);
 	s->shared->finished = 1;

@@ -73,6 +73,7 @@ int op_fill(struct request *q);
 int op_advise(struct request *q);
 int op_ledger_read(struct request *q);
 int op_own(struct request *q);
+int op_hit_done(struct request *q);
 int op_watch_add(struct request *q);
 int op_watch_delete(struct request *q);
 int op_watch_enable(struct request *q);
