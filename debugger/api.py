@@ -8,16 +8,14 @@ pid namespace).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
 
-@dataclass(frozen=True)
-class Inferior:
+class Inferior(NamedTuple):
     """The process under the debugger."""
 
     pid: int
@@ -27,8 +25,7 @@ class Inferior:
     """The architecture's name as uname(2) has it: ``x86_64``, ``aarch64``."""
 
 
-@dataclass(frozen=True)
-class Thread:
+class Thread(NamedTuple):
     """One thread of the inferior."""
 
     number: int
@@ -36,8 +33,7 @@ class Thread:
     tid: int
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(NamedTuple):
     """Where a program counter is, as far as symbols tell."""
 
     pc: int
@@ -54,8 +50,7 @@ class Location:
         return f"{self.function}+{self.offset}" if self.offset else self.function
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(NamedTuple):
     """What an expression evaluated to."""
 
     address: int | None
@@ -68,8 +63,7 @@ class Value:
     is_pointer: bool = False
 
 
-@dataclass(frozen=True)
-class Stop:
+class Stop(NamedTuple):
     """Why the inferior stopped, as the debugger reports it."""
 
     reason: str
@@ -78,12 +72,11 @@ class Stop:
     signal: str | None = None
     """The signal's name (``SIGSTOP``) where ``reason`` is ``signal``."""
     thread: Thread | None = None
-    breakpoints: Sequence[int] = field(default_factory=tuple)
+    breakpoints: Sequence[int] = ()
     exit_code: int | None = None
 
 
-@dataclass(frozen=True)
-class CommandSpec:
+class CommandSpec(NamedTuple):
     """What a backend needs to register one command with its debugger."""
 
     name: str

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from pagezap.commands.session.hits import HitLog
 from pagezap.debugger.errors import NoInferiorError
 
 if TYPE_CHECKING:
+    from pagezap.commands.session.hits import HitLog
     from pagezap.commands.session.session import Session
     from pagezap.debugger.api import Debugger, Stop
 
 
-@dataclass(frozen=True)
-class ReleaseResult:
+class ReleaseResult(NamedTuple):
     """What a release did."""
 
     had_session: bool
@@ -29,7 +27,6 @@ class Context:
         """Listen to ``debugger``; no session is set up before a command needs one."""
         self.debugger = debugger
         self._sessions: dict[int, Session] = {}
-        self._no_hits = HitLog()
         debugger.set_listener(self)
 
     # -- what commands ask for -------------------------------------------------------
@@ -68,7 +65,11 @@ class Context:
     def hits(self) -> HitLog:
         """Return the hits of the current inferior."""
         session = self.session()
-        return session.hits if session else self._no_hits
+        if session is None:
+            from pagezap.commands.session.hits import HitLog
+
+            return HitLog()
+        return session.hits
 
     # -- what the debugger tells -------------------------------------------------------
     def stopped(self, stop: Stop) -> None:
@@ -120,7 +121,9 @@ class _Losing:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> bool:
         if not isinstance(error, OSError):
             return False
         self._context.exited(self._session.pid)

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pagezap.debugger import procfs
 from pagezap.debugger.errors import InjectionError
@@ -40,8 +39,7 @@ HIGH_DESCRIPTOR = 1000
 """Where our descriptor goes, out of the way of the program's, if its limit permits."""
 
 
-@dataclass(frozen=True)
-class Installed:
+class Installed(NamedTuple):
     """What is in the inferior now: addresses, and descriptor numbers of the inferior."""
 
     code: int

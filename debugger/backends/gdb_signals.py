@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import gdb
 
@@ -19,18 +18,16 @@ SAVED = "__pagezap_siginfo"
 """Convenience variable by which a siginfo is put back."""
 
 
-@dataclass
-class Held:
+class Held(NamedTuple):
     """A signal held back from a thread."""
 
     name: str
     siginfo: Any | None
-    more: list[str] = field(default_factory=list)
+    more: list[str]
     """Further ones that came meanwhile; gdb keeps one only."""
 
 
-@dataclass(frozen=True)
-class Handling:
+class Handling(NamedTuple):
     """How gdb treats a signal, and its description."""
 
     passed: bool
@@ -83,7 +80,7 @@ class Signals:
                 siginfo.fetch_lazy()
         self.discard(tid)
         if held is None:
-            return Held(name, siginfo)
+            return Held(name, siginfo, [])
         held.more.append(name)
         return held
 
