@@ -26,6 +26,7 @@ VARIANTS = {
     "c++": ["g++", "-g", "-O1", "-Wall", "-Wextra"],
     "rust": ["rustc", "-g", "-O"],
     "go": ["go", "build"],
+    "bench": [*C, "-O2"],
 }
 
 
