@@ -118,6 +118,8 @@ class Session:
         selected = self._debugger.selected_thread()
         for thread in self._debugger.threads():
             hit = self.client.hit_take(thread.tid)
+            while hit is not None and (more := self.client.hit_take(thread.tid)) is not None:
+                hit = more
             queued = procfs.has_pending(self.pid, thread.tid, signal.SIGSTOP)
             if not queued and (hit is None or hit.kernel):
                 continue

@@ -31,7 +31,7 @@ static ssize_t blocked_line(struct pz_session *s, pid_t tid, char *line, size_t 
 		if (n <= 0 || strncmp(line, "running", 7) != 0)
 			return n;
 		/* With a signal pending it spins inside the call that was hit before. */
-		h = pz_hit_of(s, tid, false);
+		h = pz_hit_of(s, tid);
 		if (h && (h->head.flags & PZ_HIT_KERNEL))
 			return snprintf(line, size, "%s", h->line);
 		sched_yield();
@@ -114,90 +114,6 @@ static bool stops_at_once(struct pz_session *s, const char *line)
 	return false;
 }
 
-static void kernel_stop(struct pz_session *s, const struct pz_fault *f, const struct pz_watch *w,
-			bool exact, const char *line)
-{
-	uint64_t page = pz_page_down(f->address);
-	bool wp = f->flags & UFFD_PAGEFAULT_FLAG_WP,
-	     write = wp || f->flags & UFFD_PAGEFAULT_FLAG_WRITE;
-	uint64_t from = pz_max(f->address, w->start);
-	struct pz_hit *h = pz_hit_of(s, f->tid, true);
-	bool again = h && (h->head.flags & PZ_HIT_KERNEL) && !strcmp(h->line, line);
-
-	if (!h) {
-		serve(s, page, wp);
-		return;
-	}
-	if (again) {
-		h->head.syscall_count++;
-		if (exact && !h->exact) { /* the first fault of the call that is one */
-			h->exact = true;
-			h->head.address = f->address;
-			keep_old(s, h, page, from, watched_end(w, page));
-		}
-	} else {
-		uint8_t *old = h->old;
-
-		*h = (struct pz_hit){.used = true, .exact = exact, .old = old};
-		h->head = (struct pz_hit_head){
-			.watch = w->id,
-			.tid = (uint32_t)f->tid,
-			.flags = PZ_HIT_KERNEL | (write ? PZ_HIT_WRITE : 0) |
-				 (wp ? 0 : PZ_HIT_MISSING),
-			.syscall = atoi(line),
-			.address = exact ? f->address : from,
-			.time_us = pz_now_us(),
-			.syscall_count = 1,
-		};
-		snprintf(h->line, sizeof(h->line), "%s", line);
-		pz_hit_line_pc(line, &h->head.pc);
-		if (from < watched_end(w, page))
-			keep_old(s, h, page, from, watched_end(w, page));
-	}
-	pz_pages_add(&s->opened, page);
-	open_page(s, page, wp, write, true);
-	if (again)
-		return;
-	if (exact && stops_at_once(s, line)) {
-		pz_hit_signal(s, h);
-	} else {
-		h->deferred = true;
-		s->n_deferred_hits++;
-		pz_kick(s);
-	}
-}
-
-static void user_stop(struct pz_session *s, const struct pz_fault *f, const struct pz_watch *w,
-		      const char *line)
-{
-	bool wp = f->flags & UFFD_PAGEFAULT_FLAG_WP,
-	     write = wp || f->flags & UFFD_PAGEFAULT_FLAG_WRITE;
-	struct pz_hit *h = pz_hit_of(s, f->tid, true);
-	uint8_t *old;
-
-	if (!h) {
-		serve(s, pz_page_down(f->address), wp);
-		return;
-	}
-	old = h->old;
-	pz_hit_forget_deferral(s, h);
-	*h = (struct pz_hit){.used = true, .exact = true, .old = old};
-	h->head = (struct pz_hit_head){
-		.watch = w->id,
-		.tid = (uint32_t)f->tid,
-		.flags = (write ? PZ_HIT_WRITE : 0) | (wp ? 0 : PZ_HIT_MISSING),
-		.syscall = -1,
-		.address = f->address,
-		.time_us = pz_now_us(),
-	};
-	pz_hit_line_pc(line, &h->head.pc);
-	/* The fault stays unresolved: the signal takes the thread out of it, before the access. */
-	if (pz_hit_signal(s, h)) {
-		pz_hit_clear(h);
-		serve(s, pz_page_down(f->address), wp);
-	}
-}
-
 static void record(struct pz_session *s, const struct pz_fault *f, const struct pz_watch *w,
 		   const char *line, enum pz_by by)
 {
@@ -214,6 +130,112 @@ static void record(struct pz_session *s, const struct pz_fault *f, const struct 
 	if (line)
 		pz_hit_line_pc(line, &h.pc);
 	pz_hit_record(s, &h, by, false);
+}
+
+/* The hit of the call that the thread is in, where it touched a watch before. */
+static struct pz_hit *hit_of_call(struct pz_session *s, pid_t tid, const char *line)
+{
+	struct pz_hit *h = pz_hit_of(s, tid);
+
+	return h && (h->head.flags & PZ_HIT_KERNEL) && !strcmp(h->line, line) ? h : NULL;
+}
+
+static struct pz_hit *begin_call(struct pz_session *s, const struct pz_fault *f,
+				 const struct pz_watch *w, bool exact, const char *line)
+{
+	bool wp = f->flags & UFFD_PAGEFAULT_FLAG_WP,
+	     write = wp || f->flags & UFFD_PAGEFAULT_FLAG_WRITE;
+	struct pz_hit *h = pz_hit_of(s, f->tid);
+
+	if (h && !(h->head.flags & PZ_HIT_KERNEL))
+		pz_hit_clear(h); /* an access that a signal handler came before: it faults again */
+	pz_hit_earlier_calls(s, f->tid, line);
+	h = pz_hit_new(s);
+	if (!h)
+		return NULL;
+	h->exact = exact;
+	h->head = (struct pz_hit_head){
+		.watch = w->id,
+		.tid = (uint32_t)f->tid,
+		.flags = PZ_HIT_KERNEL | (write ? PZ_HIT_WRITE : 0) | (wp ? 0 : PZ_HIT_MISSING),
+		.syscall = atoi(line),
+		.address = exact ? f->address : pz_max(f->address, w->start),
+		.time_us = pz_now_us(),
+		.syscall_count = 1,
+	};
+	snprintf(h->line, sizeof(h->line), "%s", line);
+	pz_hit_line_pc(line, &h->head.pc);
+	return h;
+}
+
+static void kernel_stop(struct pz_session *s, const struct pz_fault *f, const struct pz_watch *w,
+			bool exact, const char *line)
+{
+	uint64_t page = pz_page_down(f->address);
+	bool wp = f->flags & UFFD_PAGEFAULT_FLAG_WP,
+	     write = wp || f->flags & UFFD_PAGEFAULT_FLAG_WRITE;
+	uint64_t from = pz_max(f->address, w->start);
+	struct pz_hit *h = hit_of_call(s, f->tid, line);
+	bool again = h;
+
+	if (again) {
+		h->head.syscall_count++;
+		if (exact && !h->exact) { /* the first fault of the call that is one */
+			h->exact = true;
+			h->head.address = f->address;
+			keep_old(s, h, page, from, watched_end(w, page));
+		}
+	} else {
+		h = begin_call(s, f, w, exact, line);
+		if (h && from < watched_end(w, page))
+			keep_old(s, h, page, from, watched_end(w, page));
+	}
+	if (!h) {
+		record(s, f, w, line, PZ_BY_INFERIOR); /* no place left to stop for it */
+	} else if (!again && exact && stops_at_once(s, line)) {
+		/* Before the page opens, or the call's end would be missed. */
+		pz_hit_signal(s, h);
+	} else if (!again) {
+		h->deferred = true;
+		s->n_deferred_hits++;
+		pz_kick(s);
+	}
+	pz_pages_add(&s->opened, page);
+	open_page(s, page, wp, write, true);
+}
+
+static void user_stop(struct pz_session *s, const struct pz_fault *f, const struct pz_watch *w,
+		      const char *line)
+{
+	bool wp = f->flags & UFFD_PAGEFAULT_FLAG_WP,
+	     write = wp || f->flags & UFFD_PAGEFAULT_FLAG_WRITE;
+	struct pz_hit full = {0}, *h;
+
+	if (pz_hit_earlier_calls(s, f->tid, NULL)) {
+		/* It stops for these first, and its access faults again afterwards. */
+		pz_hit_signal(s, pz_hit_waiting(s, f->tid));
+		return;
+	}
+	h = pz_hit_of(s, f->tid);
+	if (!h)
+		h = pz_hit_new(s);
+	if (!h)
+		h = &full; /* it stops, finds no hit, goes on and faults again */
+	h->exact = true;
+	h->head = (struct pz_hit_head){
+		.watch = w->id,
+		.tid = (uint32_t)f->tid,
+		.flags = (write ? PZ_HIT_WRITE : 0) | (wp ? 0 : PZ_HIT_MISSING),
+		.syscall = -1,
+		.address = f->address,
+		.time_us = pz_now_us(),
+	};
+	pz_hit_line_pc(line, &h->head.pc);
+	/* The fault stays unresolved: the signal takes the thread out of it, before the access. */
+	if (pz_hit_signal(s, h)) {
+		pz_hit_clear(h);
+		serve(s, pz_page_down(f->address), wp);
+	}
 }
 
 /* A fault of somebody who is not the inferior: never signalled, served at once. */

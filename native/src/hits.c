@@ -7,19 +7,48 @@
 
 #define RUNNING_LIMIT 3
 
-struct pz_hit *pz_hit_of(struct pz_session *s, pid_t tid, bool create)
+/* The latest hit of a thread. */
+struct pz_hit *pz_hit_of(struct pz_session *s, pid_t tid)
 {
-	struct pz_hit *unused = NULL;
+	struct pz_hit *latest = NULL;
 
 	for (int i = 0; i < PZ_MAX_HITS; i++) {
 		struct pz_hit *h = &s->hit[i];
 
-		if (h->used && h->head.tid == (uint32_t)tid)
-			return h;
-		if (!h->used && !unused)
-			unused = h;
+		if (h->used && h->head.tid == (uint32_t)tid &&
+		    (!latest || h->order > latest->order))
+			latest = h;
 	}
-	return create ? unused : NULL;
+	return latest;
+}
+
+/* The first hit of a thread that HIT_TAKE may have. */
+struct pz_hit *pz_hit_waiting(struct pz_session *s, pid_t tid)
+{
+	struct pz_hit *first = NULL;
+
+	for (int i = 0; i < PZ_MAX_HITS; i++) {
+		struct pz_hit *h = &s->hit[i];
+
+		if (h->used && h->ready && h->head.tid == (uint32_t)tid &&
+		    (!first || h->order < first->order))
+			first = h;
+	}
+	return first;
+}
+
+/* A place for one more hit, NULL where there is none left. */
+struct pz_hit *pz_hit_new(struct pz_session *s)
+{
+	for (int i = 0; i < PZ_MAX_HITS; i++) {
+		struct pz_hit *h = &s->hit[i];
+
+		if (!h->used) {
+			*h = (struct pz_hit){.used = true, .order = ++s->hit_order};
+			return h;
+		}
+	}
+	return NULL;
 }
 
 void pz_hit_clear(struct pz_hit *h)
@@ -111,18 +140,55 @@ static bool changed(struct pz_session *s, const struct pz_hit *h)
 	return memcmp(h->old, s->page_buffer + (h->content_address - page), h->content_length) != 0;
 }
 
-static void end_of_call(struct pz_session *s, struct pz_hit *h)
+/* The call has ended: true where its hit is one that the debugger is to take. */
+static bool settle(struct pz_session *s, struct pz_hit *h)
 {
 	pz_hit_forget_deferral(s, h);
 	if (!h->exact && !changed(s, h)) {
 		pz_pages_add(&s->rearm, pz_page_down(h->content_address));
 		pz_hit_clear(h);
-		return;
+		return false;
 	}
-	if (!pz_may_stop(s, (pid_t)h->head.tid) || pz_hit_signal(s, h)) {
+	if (!pz_may_stop(s, (pid_t)h->head.tid)) {
+		pz_hit_record(s, &h->head, PZ_BY_INFERIOR, false);
+		pz_hit_clear(h);
+		return false;
+	}
+	h->ready = true;
+	return true;
+}
+
+static void end_of_call(struct pz_session *s, struct pz_hit *h)
+{
+	pid_t tid = (pid_t)h->head.tid;
+
+	settle(s, h);
+	h = pz_hit_waiting(s, tid);
+	if (h && pz_hit_signal(s, h)) {
 		pz_hit_record(s, &h->head, PZ_BY_INFERIOR, false);
 		pz_hit_clear(h);
 	}
+}
+
+/*
+ * The thread is at another access: the calls before it have ended, unless it is in the one
+ * of this line. True where the debugger has such a call still to take. No signal here: it
+ * would cut the call short that the thread is in now.
+ */
+bool pz_hit_earlier_calls(struct pz_session *s, pid_t tid, const char *line)
+{
+	bool waiting = false;
+
+	for (int i = 0; i < PZ_MAX_HITS; i++) {
+		struct pz_hit *h = &s->hit[i];
+
+		if (!h->used || h->head.tid != (uint32_t)tid || !(h->head.flags & PZ_HIT_KERNEL) ||
+		    (line && !strcmp(h->line, line)))
+			continue;
+		if ((h->deferred && settle(s, h)) || h->ready)
+			waiting = true;
+	}
+	return waiting;
 }
 
 /* Looks at every thread whose system call is awaited. */

@@ -35,9 +35,9 @@ int op_hit_take(struct request *q)
 		return -EINVAL;
 	{
 		PZ_LOCKED(s);
-		struct pz_hit *h = pz_hit_of(s, (pid_t)get32(q, 0), false);
+		struct pz_hit *h = pz_hit_waiting(s, (pid_t)get32(q, 0));
 
-		if (!h || !h->ready)
+		if (!h)
 			return -ENOENT;
 		h->head.old_length = 0;
 		if ((h->head.flags & PZ_HIT_KERNEL) && h->old)
@@ -47,6 +47,9 @@ int op_hit_take(struct request *q)
 		if (head.old_length)
 			put(q, h->old, head.old_length);
 		pz_hit_clear(h);
+		h = pz_hit_waiting(s, (pid_t)head.tid);
+		if (h && pz_may_stop(s, (pid_t)head.tid))
+			pz_hit_signal(s, h); /* one stop a hit: the next as soon as it runs */
 	}
 	if (!(flags & PZ_TAKE_STEP) || (head.flags & PZ_HIT_KERNEL))
 		return 0;
@@ -132,8 +135,7 @@ int op_running(struct request *q)
 	struct pz_hit *h;
 
 	PZ_LOCKED(s);
-	h = pz_hit_of(s, (pid_t)get32(q, 0), false);
-	if (h) {
+	while ((h = pz_hit_of(s, (pid_t)get32(q, 0)))) {
 		pz_hit_forget_deferral(s, h);
 		pz_hit_clear(h);
 	}

@@ -138,7 +138,10 @@ void pz_pages_add(struct pz_pages *p, uint64_t page);
 void pz_rearm(struct pz_session *s, struct pz_pages *p);
 
 /* hits.c: stops, and the end of system calls that were watched. */
-struct pz_hit *pz_hit_of(struct pz_session *s, pid_t tid, bool create);
+struct pz_hit *pz_hit_of(struct pz_session *s, pid_t tid);
+struct pz_hit *pz_hit_waiting(struct pz_session *s, pid_t tid);
+struct pz_hit *pz_hit_new(struct pz_session *s);
+bool pz_hit_earlier_calls(struct pz_session *s, pid_t tid, const char *line);
 void pz_hit_clear(struct pz_hit *h);
 void pz_hit_clear_all(struct pz_session *s);
 int pz_hit_signal(struct pz_session *s, struct pz_hit *h);

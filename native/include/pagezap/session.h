@@ -20,7 +20,7 @@
 #include "pagezap/shared.h"
 
 #define PZ_MAX_WATCHES	256
-#define PZ_MAX_HITS	64
+#define PZ_MAX_HITS	512
 #define PZ_MAX_OPENED	1024
 #define PZ_MAX_STEP	256
 #define PZ_MAX_DEFERRED 256
@@ -55,6 +55,7 @@ struct pz_hit {
 	bool deferred; /* waits for the end of its system call */
 	bool exact;    /* the address lies in the watched bytes */
 	unsigned int running;
+	uint64_t order; /* of its coming: a thread's first hit is taken first */
 	uint64_t content_length; /* watched bytes to compare when not exact */
 	uint64_t content_address;
 	char line[PZ_LINE]; /* its line of /proc/PID/task/TID/syscall */
@@ -179,6 +180,7 @@ struct pz_session {
 	unsigned int n_watches;
 	struct pz_watch watch[PZ_MAX_WATCHES];
 	struct pz_hit hit[PZ_MAX_HITS];
+	uint64_t hit_order;
 	unsigned int n_deferred_hits;
 	struct pz_pages opened; /* unprotected until the next HIDE */
 	struct pz_pages rearm;	/* unprotected for about a millisecond */
