@@ -54,9 +54,7 @@ def refused(batch, commands, **how):
         assert text.strip() == "", (commands[number], text)
         assert "= 42" in alive
         errors.append(one_error(output, 3 * number + 1))
-    complaints = [
-        line for line in output.stderr.splitlines() if line and not line.startswith("warning:")
-    ]
+    complaints = output.complaints()
     messages = [error["message"] for error in errors]
     for message in messages:
         assert any(message in line for line in complaints), (message, complaints)
@@ -287,18 +285,17 @@ def test_the_helper_is_missing(batch, keeper, tmp_path):
         "import pagezap.commands.load_gdb\n"
     )
     errors = refused(batch, ["zap --keep memory, +64K", "uffd-watch memory, +8"], pid=keeper.pid)
-    assert {error["kind"] for error in errors} == {"helper"}, errors
+    assert all(error["kind"].startswith("helper") for error in errors), errors
     assert all("pagezapd" in error["message"] for error in errors)
 
 
 def test_text_errors_are_one_line(batch, keeper):
     output = batch.run(["zap memory", "print 6 * 7"], pid=keeper.pid)
-    lines = [line for line in output.stderr.splitlines() if line]
-    assert len(lines) == 1, output
+    assert len(output.complaints()) == 1, output
     assert "= 42" in output.parts[1]
 
 
 def test_a_script_stops_at_a_failed_command(batch, keeper):
     output = batch.run(["zap memory", "print 6 * 7"], pid=keeper.pid, script=True)
     assert "= 42" not in output.stdout
-    assert output.stderr.strip()
+    assert output.complaints()

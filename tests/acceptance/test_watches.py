@@ -141,6 +141,20 @@ def test_system_calls_are_named_and_not_broken(batch, inferiors, option):
     running.assert_clean()
 
 
+def test_each_of_many_calls_into_one_buffer_is_traced(batch, inferiors):
+    """The page is protected again after each call, not only after the first."""
+    running = inferiors.start("reader.c", "50")
+    stops, output = drive(
+        batch, running, "uffd-watch --trace area + 0x185, +16K", more=["uffd-trace show --json"]
+    )
+    assert stops == []
+    events = output.json()["events"]
+    assert [event["syscall"] for event in events] == ["read"] * 50
+    assert {event["address"] for event in events} == {running.control.base + 0x185}
+    assert running.control.result(0) == 50
+    running.assert_clean()
+
+
 def ticks(batch, inferiors, watch, commands):
     running = inferiors.start("keepmem.c", "65536")
     output = batch.run([watch, "set var control->go = 1", *commands], pid=running.pid)

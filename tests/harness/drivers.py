@@ -45,6 +45,14 @@ class Output:
         self.stderr = stderr
         self.status = status
 
+    def complaints(self) -> list[str]:
+        """What was said on standard error, without gdb's own remarks on missing sources."""
+        return [
+            line
+            for line in self.stderr.splitlines()
+            if line and not re.match(r"warning:|\d+\t", line)
+        ]
+
     def json(self, index: int = -1) -> dict[str, Any]:
         assert self.parts[index:], self
         assert "{" in self.parts[index], self
@@ -58,7 +66,7 @@ class Base:
     def __init__(self, gdb: Gdb, directory: pathlib.Path, *, load: bool = True) -> None:
         self.gdb = gdb
         self.directory = directory
-        self.setup = directory / f"setup-{gdb.name}.gdb"
+        self.setup = directory / f"setup-{gdb.name}-{'loaded' if load else 'bare'}.gdb"
         lines = [*QUIET, gdbs.load_line()] if load else QUIET
         self.setup.write_text("\n".join(lines) + "\n")
 
