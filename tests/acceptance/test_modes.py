@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -57,7 +58,8 @@ def seen(parts, base):
                 ]
             )
         elif command == "frame":
-            found.append(text[text.index("write_into") :] if "write_into" in text else text)
+            where = text[text.index("write_into") :] if "write_into" in text else text
+            found.append(re.sub(r"0x[0-9a-f]+", "0x…", where).strip())
         elif command.startswith("x/"):
             found.append(text.partition(":")[2].split())
         elif command.startswith("printf"):

@@ -237,7 +237,7 @@ class Mi(Base):
         from pygdbmi.gdbmiparser import parse_response
 
         self.parse = parse_response
-        options = ["--interpreter=mi3", "-x", str(self.setup)]
+        options = ["--interpreter=mi4", "-x", str(self.setup)]
         if program:
             options += ["--args", *program]
         self.process = subprocess.Popen(
@@ -278,7 +278,10 @@ class Mi(Base):
             for line in self._lines(max(deadline - time.monotonic(), 0)):
                 if not line or line.startswith("(gdb)"):
                     continue
-                record = self.parse(line)
+                try:
+                    record = self.parse(line)
+                except TypeError as error:
+                    raise AssertionError(f"not a record: {line!r}") from error
                 collected.append(record)
                 self.records.append(record)
                 found = found or bool(wanted(record))

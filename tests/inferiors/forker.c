@@ -10,6 +10,7 @@
 #include "control.h"
 
 char *memory;
+static struct control *control;
 
 __attribute__((noinline)) void finished(void)
 {
@@ -18,7 +19,6 @@ __attribute__((noinline)) void finished(void)
 
 int main(int argc, char **argv)
 {
-	struct control *control;
 	size_t length;
 	int status = -1;
 	pid_t child;

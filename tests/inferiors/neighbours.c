@@ -15,6 +15,7 @@ struct layout {
 };
 
 struct layout *page;
+static struct control *control;
 
 __attribute__((noinline)) void finished(void)
 {
@@ -40,7 +41,6 @@ __attribute__((noinline)) static void write_into(struct layout *p)
 
 int main(int argc, char **argv)
 {
-	struct control *control;
 	long rounds;
 	long seen = 0;
 

@@ -3,6 +3,7 @@
 #include "control.h"
 
 char *area;
+static struct control *control;
 
 __attribute__((noinline)) void finished(void)
 {
@@ -11,7 +12,6 @@ __attribute__((noinline)) void finished(void)
 
 int main(int argc, char **argv)
 {
-	struct control *control;
 	int fd[2];
 	long calls;
 
