@@ -270,7 +270,7 @@ def test_trace_exports(batch, inferiors, tmp_path):
 
     with csv_file.open() as file:
         rows = list(csv.DictReader(file))
-    events = json.loads(json_file.read_text())["events"]
+    events = json.loads(json_file.read_text())
     assert len(rows) == len(events) == 100
     assert [int(row["tid"]) for row in rows] == [event["tid"] for event in events]
     running.assert_clean()

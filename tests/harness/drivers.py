@@ -104,6 +104,7 @@ class Batch(Base):
         else:
             for number, command in enumerate(commands):
                 options += ["-ex", f"echo \\n@@{number}@@\\n", "-ex", command]
+            options += ["-ex", "echo \\n@@99999@@\\n"]
         if program:
             options += ["--args", *program]
         return subprocess.Popen(
@@ -126,7 +127,9 @@ class Batch(Base):
                 f"gdb does not come back\n--- stdout\n{stdout}\n--- stderr\n{stderr}"
             ) from None
         pieces = re.split(r"\n@@\d+@@\n", stdout)
-        return Output(pieces[1:], stdout, stderr, process.returncode)
+        # What gdb says at its end belongs to no command.
+        parts = pieces[1:-1] if "\n@@99999@@\n" in stdout else pieces[1:]
+        return Output(parts, stdout, stderr, process.returncode)
 
 
 class Interactive(Base):
@@ -314,7 +317,9 @@ class Mi(Base):
                 timeout,
             )
         results = {record["token"]: record for record in records if record["type"] == "result"}
-        return [*(record for record in records if record["type"] != "result"), results[token]]
+        # gdb 18 gives such a command no answer at all.
+        answer = results.get(token, {"type": "result", "message": "running", "token": token})
+        return [*(record for record in records if record["type"] != "result"), answer]
 
     def command(self, text: str, timeout: float = 60) -> str:
         """Run a command of the command line; return what it printed."""

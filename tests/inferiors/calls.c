@@ -39,6 +39,7 @@ static void *sender(void *unused)
 	static char text[10000];
 
 	(void)unused;
+	control_await(&control->go);
 	memset(text, 's', sizeof(text));
 	if (send(sockets[1], text, 3000, 0) != 3000)
 		abort();
@@ -48,6 +49,8 @@ static void *sender(void *unused)
 	pthread_barrier_wait(&received);
 	if (write(fd[1], "hello pipe", 10) != 10)
 		abort();
+	for (;;)
+		pause();
 	return NULL;
 }
 
@@ -66,12 +69,12 @@ int main(int argc, char **argv)
 	if (urandom < 0 || self < 0 || pipe(fd) || socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) ||
 	    pthread_barrier_init(&received, NULL, 2))
 		return 1;
+	if (pthread_create(&thread, NULL, sender, NULL))
+		return 1;
 	control->base = (uint64_t)area;
 	control->length = LENGTH;
 	control_set(&control->ready, 1);
 	control_await(&control->go);
-	if (pthread_create(&thread, NULL, sender, NULL))
-		return 1;
 
 	note(recv(sockets[0], area + 100, 10000, MSG_WAITALL));
 	pthread_barrier_wait(&received);
@@ -83,7 +86,6 @@ int main(int argc, char **argv)
 	control->spare = area[100] == 's' && area[10099] == 's' &&
 			 !memcmp(area + 20000, "hello pipe", 10) &&
 			 !memcmp(area + 300000, "\177ELF", 4) && area[500000] == '/';
-	pthread_join(thread, NULL);
 	finished();
 	control_set(&control->done, 1);
 	for (;;)

@@ -47,6 +47,7 @@ static void write_all(unsigned int self, uint64_t seed)
 	uint32_t tid = (uint32_t)syscall(SYS_gettid);
 	uint64_t state = seed;
 
+	control_await(&control->go);
 	pthread_barrier_wait(&barrier);
 	for (unsigned long i = 0; i < writes; i++) {
 		uint64_t slot = next_random(&state) % (area_length / 16);
@@ -69,6 +70,8 @@ static void write_all(unsigned int self, uint64_t seed)
 		store(at, value, width);
 	}
 	pthread_barrier_wait(&barrier);
+	/* Threads and their stacks are compared afterwards. */
+	control_await(&control->quit);
 }
 
 __attribute__((noinline)) static void *first_writer(void *unused)
@@ -98,15 +101,16 @@ int main(int argc, char **argv)
 	fill_pattern(area, area_length, 7);
 	control->base = (uint64_t)area;
 	control->length = area_length;
-	control_set(&control->ready, 1);
-	control_await(&control->go);
-	pthread_barrier_init(&barrier, NULL, 2);
+	pthread_barrier_init(&barrier, NULL, 3);
 	pthread_create(&thread[0], NULL, first_writer, NULL);
 	pthread_create(&thread[1], NULL, second_writer, NULL);
-	pthread_join(thread[0], NULL);
-	pthread_join(thread[1], NULL);
+	control_set(&control->ready, 1);
+	pthread_barrier_wait(&barrier);
+	pthread_barrier_wait(&barrier);
 	control_set(&control->done, 1);
 	finished();
 	control_serve(control, area, area_length);
+	pthread_join(thread[0], NULL);
+	pthread_join(thread[1], NULL);
 	return 0;
 }

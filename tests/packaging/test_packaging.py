@@ -36,7 +36,7 @@ def installed(wheel, tmp_path_factory):
     directory = tmp_path_factory.mktemp("fresh")
     venv.create(directory, with_pip=True)
     done = subprocess.run(
-        [directory / "bin" / "python", "-m", "pip", "install", "--quiet", str(wheel)],
+        [directory / "bin" / "python", "-m", "pip", "install", "--quiet", f"{wheel}[gdb]"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -72,6 +72,9 @@ def test_it_loads_and_works_in_gdb(installed, gdb, tmp_path, inferiors):
     assert str(installed) in line
     running = inferiors.start("keepmem.c", "65536")
     before = running.control.checksum()
+    if gdb.path.startswith(str(gdbs.BIN)):
+        # A gdb from PyPI sees what its own environment has: so take the fresh one's.
+        gdb = gdbs.Gdb(str(installed / "bin" / "gdb"), gdb.version)
     batch = drivers.Batch(gdb, tmp_path, load=False)
     output = batch.run(
         [
