@@ -92,7 +92,7 @@ class Gdb:
         self._quiet = False
         # The program's input is ours, its output our standard error: gdb's own are MI's.
         self._program_fds = [os.dup(0), os.dup(2)] if program else []
-        arguments = [path, "--nx", "--quiet", "--interpreter=mi3"]
+        arguments = [path, "--nx", "--quiet", "--interpreter=mi4"]
         if program:
             arguments += ["--args", *program]
         self._process = subprocess.Popen(

@@ -109,7 +109,7 @@ def started(binary):
 def test_what_breaks_the_inferior_needs_force(batch, started):
     output = batch.run(
         [
-            "zap --json code, +8192",
+            "zap --json --round out code, +1",
             "zap --json --round out [stack]",
             "zap --json locked, +16K",
             "zap --json shared, +16K",
