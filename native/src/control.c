@@ -11,7 +11,6 @@
 
 #define CHECK_US    1000000
 #define LEFTOVER_US 50000
-#define WATCH_US    10000
 #define REARM_US    1000
 #define DEFERRED_US 100
 #define FIXED	    4
@@ -186,7 +185,7 @@ static struct timespec next_tick(struct pz_session *s)
 	if (s->count.leftovers)
 		us = LEFTOVER_US;
 	if (atomic_load(&s->placement.hot))
-		us = WATCH_US;
+		us = PZ_WATCH_US;
 	if ((s->rearm.count || s->rearm.overflow) && !s->shown)
 		us = REARM_US;
 	if (s->n_deferred_hits)

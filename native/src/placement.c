@@ -5,22 +5,25 @@
  * the scheduler takes a CPU that runs only such tasks for idle, so that the thread it
  * wakes stays there instead of moving to another one.
  *
- * A SCHED_IDLE task starves where others want the CPU. It is one only during a burst;
- * the main thread, whose policy is the normal one, ends that where no progress is made
- * or where it waits for the lock, and lets longer and longer pass until the next time.
+ * A SCHED_IDLE task starves where others want the CPU. It is one only during a burst, and
+ * only while it need not wait for its CPU: it looks at its own waiting time, and the main
+ * thread, whose policy is the normal one, ends it within a millisecond or two where it can
+ * run and does not, or where the lock is wanted. After that longer and longer pass until
+ * the next time.
  */
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/poll.h>
 #include <sys/resource.h>
 
 #include "pagezap/pagezap.h"
 
-#define ROW	       32   /* faults of one thread in a row */
-#define HOT_ROW	       128  /* between two looks at where it runs */
-#define BURST_US       6400 /* a row within that time */
-#define WATCH_US       10000
+#define ROW	       32      /* faults of one thread in a row */
+#define HOT_ROW	       128     /* between two looks at where it runs */
+#define BURST_US       6400    /* a row within that time */
+#define LOCK_NS	       2000000 /* patience with a holder that may starve */
+#define WAITED_NS      500000  /* for its CPU, between two looks: others want it */
 #define BACKOFF_MIN_US 100000
 #define BACKOFF_MAX_US 10000000
 #define NICE_ZERO      20 /* nice 0, as RLIMIT_NICE counts */
@@ -67,10 +70,35 @@ static bool may_leave_idle(void)
 
 void pz_place_init(struct pz_session *s)
 {
+	int schedstat = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+
 	s->placement = (struct pz_placement){.fault_tid = gettid(),
 					     .may_idle = may_leave_idle(),
 					     .backoff_us = BACKOFF_MIN_US,
+					     .schedstat_fd = schedstat,
 					     .cpu = -1};
+}
+
+/* Field 2 of the fault thread's schedstat: nanoseconds it could run and did not. */
+static uint64_t waited_ns(const struct pz_placement *p)
+{
+	unsigned long long on_cpu, waited;
+	char text[96];
+	ssize_t n = pread(p->schedstat_fd, text, sizeof(text) - 1, 0);
+
+	if (n <= 0)
+		return 0;
+	text[n] = 0;
+	return sscanf(text, "%llu %llu", &on_cpu, &waited) == 2 ? waited : 0;
+}
+
+/* Others want the CPU: not again for a while, each time a longer one. */
+static void back_off(struct pz_placement *p)
+{
+	uint64_t backoff = atomic_load(&p->backoff_us);
+
+	atomic_store(&p->not_before, pz_now_us() + backoff);
+	atomic_store(&p->backoff_us, pz_min(backoff * 2, BACKOFF_MAX_US));
 }
 
 /* Field 39 of the task's stat: the CPU it ran on last. */
@@ -104,10 +132,17 @@ void pz_place_cool(struct pz_session *s)
 static void heat(struct pz_session *s, pid_t tid)
 {
 	struct pz_placement *p = &s->placement;
+	uint64_t waited = waited_ns(p), before = p->waited_ns;
 	int cpu = task_cpu(s, tid);
 
+	p->waited_ns = waited;
 	if (cpu < 0 || cpu >= CPU_SETSIZE)
 		return;
+	if (atomic_load(&p->hot) && waited - before > WAITED_NS) {
+		back_off(p);
+		pz_place_cool(s);
+		return;
+	}
 	if (cpu != p->cpu || !atomic_load(&p->hot))
 		set_cpu(0, cpu);
 	p->cpu = cpu;
@@ -149,10 +184,11 @@ static void cool_from_outside(struct pz_session *s, bool starved)
 
 	if (!atomic_exchange(&p->hot, false))
 		return;
-	if (starved) {
-		atomic_store(&p->not_before, pz_now_us() + p->backoff_us);
-		p->backoff_us = pz_min(p->backoff_us * 2, BACKOFF_MAX_US);
-	}
+	if (starved)
+		back_off(p);
+	else
+		atomic_store(&p->backoff_us,
+			     pz_max(atomic_load(&p->backoff_us) / 2, BACKOFF_MIN_US));
 	set_policy(p->fault_tid, SCHED_OTHER);
 	set_cpu(p->fault_tid, -1);
 }
@@ -161,26 +197,40 @@ static void cool_from_outside(struct pz_session *s, bool starved)
 void pz_place_watch(struct pz_session *s)
 {
 	struct pz_placement *p = &s->placement;
-	struct pollfd waiting = {.fd = s->uffd, .events = POLLIN};
 	uint64_t now, progress;
 
 	if (!atomic_load(&p->hot))
 		return;
 	now = pz_now_us();
-	if (now - p->watched_us < WATCH_US)
+	if (now - p->watched_us < PZ_WATCH_US)
 		return;
 	progress = atomic_load(&p->progress);
 	if (progress == p->watched_progress)
-		cool_from_outside(s, poll(&waiting, 1, 0) > 0);
+		cool_from_outside(s, pz_proc_state(getpid(), p->fault_tid) == 'R');
 	p->watched_us = now;
 	p->watched_progress = progress;
 }
 
-/* The holder may be the fault thread, preempted while it is SCHED_IDLE. */
+/*
+ * The holder may be the fault thread, preempted while it is SCHED_IDLE, and it may become
+ * that again while we wait.
+ */
 void pz_lock(struct pz_session *s)
 {
+	struct timespec until;
+
 	if (pthread_mutex_trylock(&s->lock) == 0)
 		return;
 	cool_from_outside(s, false);
-	pthread_mutex_lock(&s->lock);
+	do {
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_nsec += LOCK_NS;
+		if (until.tv_nsec >= 1000000000) {
+			until.tv_nsec -= 1000000000;
+			until.tv_sec++;
+		}
+		if (pthread_mutex_clocklock(&s->lock, CLOCK_MONOTONIC, &until) == 0)
+			return;
+		cool_from_outside(s, true);
+	} while (true);
 }

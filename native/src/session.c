@@ -175,6 +175,8 @@ void pz_session_deinit(struct pz_session *s)
 		waitpid(s->keeper, NULL, 0);
 	}
 	pz_fault_stop(s);
+	if (s->placement.schedstat_fd > 0)
+		close(s->placement.schedstat_fd);
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		pz_close_cleanup(fds[i]);
 	pz_cache_deinit(&s->syscall_files);

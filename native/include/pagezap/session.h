@@ -26,6 +26,7 @@
 #define PZ_MAX_DEFERRED 256
 #define PZ_MAX_CLIENTS	8
 #define PZ_LINE		192
+#define PZ_WATCH_US	1000 /* between two looks at a SCHED_IDLE fault thread */
 #define PZ_CHUNK	(4ull << 20) /* bytes moved with the lock held: a fraction of a ms */
 
 struct pz_options {
@@ -122,7 +123,9 @@ struct pz_placement {
 	_Atomic bool hot;
 	_Atomic uint64_t progress;   /* faults handled */
 	_Atomic uint64_t not_before; /* time before which it does not get hot again */
-	uint64_t backoff_us;
+	_Atomic uint64_t backoff_us;
+	int schedstat_fd;
+	uint64_t waited_ns; /* for a CPU, until the last look */
 	pid_t tid; /* of the last fault */
 	unsigned int in_row;
 	uint64_t row_start_us;
