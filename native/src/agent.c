@@ -74,6 +74,8 @@ long pz_agent_call(struct pz_session *s, long number, const uint64_t *arguments)
 	unsigned int sequence;
 	int error;
 
+	if (pidfd_ended(s->agent_pidfd))
+		return -ESRCH;
 	/* A call that a predecessor began (recovery) ends first. */
 	if (m->done != m->sequence)
 		futex(&m->sequence, FUTEX_WAKE, 1, NULL);

@@ -37,7 +37,9 @@ int pz_agent_end(struct pz_session *s)
 
 	if (s->agent <= 0)
 		return 0;
-	if (!s->dead) {
+	if (!pz_agent_alive(s)) {
+		error = -ESRCH; /* killed by somebody: what it had in the inferior stays there */
+	} else if (!s->dead) {
 		close_remote(s, o->uffd_number, s->uffd);
 		close_remote(s, o->command_number, s->command_fd);
 		error = seize(s->agent);
@@ -50,8 +52,9 @@ int pz_agent_end(struct pz_session *s)
 	} else {
 		error = 0;
 	}
-	kill(s->agent, SIGKILL);
-	if (!s->dead)
+	if (error != -ESRCH)
+		kill(s->agent, SIGKILL);
+	if (!s->dead && error != -ESRCH)
 		waitpid(s->agent, &status, __WALL);
 	s->agent = 0;
 	return error;

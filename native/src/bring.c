@@ -78,8 +78,8 @@ static int move_back(struct bringing *b, struct pz_region *r, uint64_t a, uint64
 		back(b, e, false);
 	}
 	*ret = a + moved;
-	if (*ret < stop && error && error != -EAGAIN && error != -ESRCH) {
-		/* A marker, another protection, mlocked, a shared page: by copy. */
+	if (*ret < stop && error && error != -EAGAIN) {
+		/* A marker, another protection, mlocked, a shared page, no agent: by copy. */
 		error = copy_back(b, r, *ret);
 		if (!error)
 			*ret += PZ_PAGE;

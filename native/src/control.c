@@ -13,6 +13,7 @@
 #define LEFTOVER_US 50000
 #define REARM_US    1000
 #define DEFERRED_US 100
+#define ORPHAN_US   30000000
 #define FIXED	    4
 
 int pz_control_init(struct pz_session *s)
@@ -80,10 +81,10 @@ static ssize_t receive(int client, void *buffer, size_t size, int *ret_fd)
 	struct msghdr m = {.msg_iov = &iov,
 			   .msg_iovlen = 1,
 			   .msg_control = control,
-			   .msg_controllen = sizeof(control)};
+			   .msg_controllen = CMSG_LEN(sizeof(int))}; /* no room for two */
 	ssize_t n = recvmsg(client, &m, MSG_CMSG_CLOEXEC | MSG_TRUNC);
 
-	for (struct cmsghdr *h = n > 0 ? CMSG_FIRSTHDR(&m) : NULL; h; h = CMSG_NXTHDR(&m, h)) {
+	for (struct cmsghdr *h = n >= 0 ? CMSG_FIRSTHDR(&m) : NULL; h; h = CMSG_NXTHDR(&m, h)) {
 		if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
 			memcpy(ret_fd, CMSG_DATA(h), sizeof(int));
 	}
@@ -138,13 +139,33 @@ static void serve_client(struct pz_session *s, struct pz_client *c, uint8_t *pac
 		s->ended = true;
 }
 
-/* An exec gave the inferior another mm: nothing of ours is in it. */
+/*
+ * An exec gave the inferior another mm: nothing of ours is in it. Where it is the agent
+ * that has gone, killed by somebody, everything is brought back without it.
+ */
 static void check_inferior(struct pz_session *s)
 {
+	uint64_t refaulted;
+
+	if (!pz_agent_alive(s)) {
+		if (pz_release(s, false, &refaulted) == 0)
+			s->ended = true;
+		return;
+	}
 	if (pz_proc_same_mm(s->agent, s->options.pid))
 		return;
 	s->dead = true;
 	s->ended = true;
+}
+
+/* Nobody ever said that the session is his: the debugger died before it could. */
+static bool orphaned(const struct pz_session *s, uint64_t now)
+{
+	for (int i = 0; i < PZ_MAX_CLIENTS; i++) {
+		if (s->client[i].fd >= 0)
+			return false;
+	}
+	return !s->owned && now - s->start_us >= ORPHAN_US;
 }
 
 /* What is done while time passes, and between two chunks of long work. */
@@ -172,7 +193,7 @@ void pz_tick(struct pz_session *s)
 	if (now - s->check_us >= CHECK_US) {
 		s->check_us = now;
 		check_inferior(s);
-		if (s->owner_lost && !s->ended)
+		if ((s->owner_lost || orphaned(s, now)) && !s->ended)
 			owner_gone(s);
 	}
 }
@@ -243,6 +264,8 @@ int pz_control_run(struct pz_session *s)
 			accept_client(s);
 	}
 	if (s->dead) {
+		/* A child may be getting its content from the memory that the agent holds. */
+		pz_fault_stop(s);
 		pz_agent_end(s);
 		s->shared->finished = 1;
 	}

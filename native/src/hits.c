@@ -104,7 +104,7 @@ int pz_hit_signal(struct pz_session *s, struct pz_hit *h)
 	if (syscall(SYS_rt_tgsigqueueinfo, s->options.pid, h->head.tid, SIGSTOP, &info) < 0)
 		return -errno;
 	h->ready = true;
-	s->stop_pending = true;
+	s->shared->stop_pending = 1;
 	s->count.signals++;
 	s->count.hits++;
 	return 0;

@@ -11,13 +11,14 @@ static void keeper_main(struct pz_session *s, int helper)
 
 	prctl(PR_SET_NAME, "pagezap-keeper");
 	signal(SIGTERM, SIG_IGN);
-	while (!(p[0].revents | p[1].revents)) {
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
+	/* The inferior's end is the helper's to handle: a child may need its memory still. */
+	while (!p[0].revents) {
+		if (poll(p, 1, -1) < 0 && errno != EINTR)
 			break;
 	}
 	if (s->shared->finished)
 		_exit(0);
-	if (p[1].revents & POLLIN) {
+	if (poll(&p[1], 1, 0) > 0) {
 		kill(s->agent, SIGKILL);
 		_exit(0);
 	}

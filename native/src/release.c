@@ -10,6 +10,7 @@
 #define HANDLER_WAIT_US 2000000
 #define GRACE_US	50000
 #define MAX_STOPPED	1024
+#define BRING_TRIES	100
 
 struct stopped {
 	pid_t tid;
@@ -91,7 +92,7 @@ static bool has_run(struct pz_session *s, const struct stopped *t)
 /* A stop signal of ours that the debugger did not take has stopped the whole process. */
 static void undo_stop(struct pz_session *s)
 {
-	if (!s->stop_pending || s->was_stopped)
+	if (!s->shared->stop_pending || s->was_stopped)
 		return;
 	pz_sleep_us(5000);
 	if (pz_proc_state(s->options.pid, s->options.pid) == 'T')
@@ -133,9 +134,14 @@ static void open_all(struct pz_session *s)
 	}
 }
 
-static void unregister_all(struct pz_session *s)
+/* Not while a page is kept still: mremap(2) may have moved some past the search for them. */
+static bool unregister_all(struct pz_session *s)
 {
+	const uint64_t *kept = s->count.kept;
+
 	PZ_LOCKED(s);
+	if (kept[PZ_STASH] || kept[PZ_STORE] || kept[PZ_FILL])
+		return false;
 	while (s->shared->n_regions) {
 		struct pz_region *r = &s->shared->regions[s->shared->n_regions - 1];
 
@@ -144,6 +150,30 @@ static void unregister_all(struct pz_session *s)
 			pz_agent_unmap(s, r->stash, r->end - r->start);
 		s->shared->n_regions--;
 	}
+	return true;
+}
+
+/* Is there no such memory any more? Asked with a range that we never register. */
+static bool memory_gone(struct pz_session *s)
+{
+	return pz_uffd_zeropage(s->uffd, s->options.mailbox, PZ_PAGE) == -ESRCH;
+}
+
+/* Every page back, and no range registered. */
+static int bring_all(struct pz_session *s, uint64_t *ret)
+{
+	struct pz_bring_result result = {0};
+	int error = 0;
+
+	for (int i = 0; i < BRING_TRIES; i++) {
+		error = pz_bring(s, 0, ~0ull & PZ_PAGE_MASK, false, &result);
+		*ret = result.refaulted;
+		if (error)
+			return memory_gone(s) ? 0 : error;
+		if (unregister_all(s))
+			return 0;
+	}
+	return -EAGAIN;
 }
 
 static void drain(struct pz_session *s)
@@ -159,7 +189,6 @@ static void drain(struct pz_session *s)
 
 int pz_release(struct pz_session *s, bool debugger_died, uint64_t *ret)
 {
-	struct pz_bring_result result = {0};
 	pz_autofree struct stopped_list *list = calloc(1, sizeof(*list));
 	int error;
 
@@ -172,15 +201,15 @@ int pz_release(struct pz_session *s, bool debugger_died, uint64_t *ret)
 		pz_hit_clear_all(s);
 	}
 	open_all(s);
-	error = pz_bring(s, 0, ~0ull & PZ_PAGE_MASK, false, &result);
-	*ret = result.refaulted;
-	if (error && error != -ESRCH) {
+	error = bring_all(s, ret);
+	if (error) {
 		/* Some page could not be brought back: it waits rather than read zeros. */
 		PZ_LOCKED(s);
 		s->releasing = false;
+		if (!s->shown)
+			pz_protect_all(s, true);
 		return error;
 	}
-	unregister_all(s);
 	pz_fault_stop(s);
 	drain(s);
 	pz_free_garbage(s);
@@ -191,5 +220,6 @@ int pz_release(struct pz_session *s, bool debugger_died, uint64_t *ret)
 	pz_agent_guard_remove(s);
 	error = pz_agent_end(s);
 	s->shared->finished = 1;
-	return error;
+	/* Where the agent was killed its memory stays, but the program has its own back. */
+	return error == -ESRCH ? 0 : error;
 }

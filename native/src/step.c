@@ -78,9 +78,8 @@ int pz_hide(struct pz_session *s, uint64_t *ret_taken, uint64_t *ret_lost)
 		PZ_LOCKED(s);
 		if (s->shown) {
 			s->shown = false;
-			pz_protect_all(s, true);
-			s->opened.count = 0;
-			s->opened.overflow = false;
+			s->opened.overflow = true; /* all of them */
+			pz_rearm(s, &s->opened);
 		} else {
 			pz_rearm(s, &s->opened);
 		}

@@ -110,14 +110,21 @@ void pz_protect_page(struct pz_session *s, uint64_t page, bool protect)
 	protect_range(s, page, page + PZ_PAGE, protect);
 }
 
-void pz_protect_all(struct pz_session *s, bool protect)
+/* The first error; the other watches are seen to all the same. */
+int pz_protect_all(struct pz_session *s, bool protect)
 {
+	int first = 0;
+
 	for (unsigned int i = 0; i < s->n_watches; i++) {
 		const struct pz_watch *w = &s->watch[i];
+		int error = 0;
 
 		if (w->enabled)
-			protect_range(s, first_page(w), last_page_end(w), protect);
+			error = protect_range(s, first_page(w), last_page_end(w), protect);
+		if (!first)
+			first = error;
 	}
+	return first;
 }
 
 /* The range's own protection after a change of the watches. */
@@ -181,7 +188,12 @@ int pz_watch_add(struct pz_session *s, uint32_t id, uint32_t flags, uint64_t sta
 	*ret_pages = (last_page_end(&w) - first_page(&w)) / PZ_PAGE;
 	PZ_LOCKED(s);
 	s->watch[s->n_watches++] = w;
-	return refresh(s, first_page(&w), last_page_end(&w));
+	error = refresh(s, first_page(&w), last_page_end(&w));
+	if (error) {
+		s->n_watches--; /* refused: its number is free */
+		refresh(s, first_page(&w), last_page_end(&w));
+	}
+	return error;
 }
 
 int pz_watch_delete(struct pz_session *s, uint32_t id)
@@ -230,17 +242,26 @@ void pz_pages_add(struct pz_pages *p, uint64_t page)
 		p->page[p->count++] = page;
 }
 
-/* Protects again what was opened for a while. Lock held. */
+/*
+ * Protects again what was opened for a while. Lock held, but given up while a mapping
+ * changes: what is opened meanwhile comes into the emptied set, for the next time, and so
+ * does what could not be protected.
+ */
 void pz_rearm(struct pz_session *s, struct pz_pages *p)
 {
-	if (p->overflow) {
-		pz_protect_all(s, true);
-	} else {
-		for (unsigned int i = 0; i < p->count; i++) {
-			if (pz_watch_covers(s, p->page[i]))
-				pz_protect_page(s, p->page[i], true);
-		}
-	}
+	struct pz_pages set = *p;
+
 	p->count = 0;
 	p->overflow = false;
+	if (set.overflow) {
+		if (pz_protect_all(s, true))
+			p->overflow = true;
+		return;
+	}
+	for (unsigned int i = 0; i < set.count; i++) {
+		uint64_t page = set.page[i];
+
+		if (pz_watch_covers(s, page) && protect_range(s, page, page + PZ_PAGE, true))
+			pz_pages_add(p, page);
+	}
 }

@@ -103,6 +103,19 @@ def test_the_trace_ring_says_what_it_dropped(program: Path) -> None:
         )
 
 
+def test_descriptors_nobody_asked_for_are_closed(program: Path) -> None:
+    with session(program) as (inferior, client), _raw(inferior.pid) as raw:
+        folder = f"/proc/{client.hello.helper_pid}/fd"
+        status = HEADER.pack(1, 2, 0, 1, 0)
+        socket.send_fds(raw, [status], [0])
+        raw.recv(65536)
+        before = len(os.listdir(folder))
+        for _ in range(4):
+            socket.send_fds(raw, [status], [0, 0])
+            raw.recv(65536)
+        assert len(os.listdir(folder)) == before
+
+
 def test_own_mappings(program: Path) -> None:
     with session(program) as (inferior, client):
         assert client.own() == []

@@ -127,6 +127,44 @@ def test_the_inferiors_death_ends_everything(program: Path) -> None:
         wait_for(lambda: ended(keeper))
 
 
+@ways
+def test_a_killed_agent_takes_no_content_with_it(program: Path, no_move: bool) -> None:
+    with session(program, no_move=no_move) as (inferior, client):
+        before = _busy(inferior, client)
+        os.kill(client.hello.agent_pid, signal.SIGKILL)
+        wait_for(lambda: ended(client.hello.helper_pid), 10)
+        assert inferior.present() == 256
+        assert not inferior.vm_flags(inferior.buffer) & {"um", "uw"}
+        assert inferior.sum() == before
+
+
+@ways
+def test_release_without_an_agent(program: Path, no_move: bool) -> None:
+    with session(program, no_move=no_move) as (inferior, client):
+        before = _busy(inferior, client)
+        os.kill(client.hello.agent_pid, signal.SIGKILL)
+        wait_for(lambda: ended(client.hello.agent_pid))
+        assert client.release() == 128
+        assert inferior.sum() == before
+
+
+@ways
+def test_a_parent_that_ends_leaves_the_content_to_its_child(program: Path, no_move: bool) -> None:
+    size = 256 << 20
+    with session(program, size, no_move=no_move) as (inferior, client):
+        inferior.ask("fill", 1)
+        # The last pages, which the child gets last.
+        before = inferior.ask("sum", size - (1 << 20), 1 << 20)
+        client.keep(inferior.buffer, size)
+        child = int(inferior.ask("daemonize"))
+        try:
+            assert inferior.ask("sum", size - (1 << 20), 1 << 20) == before
+            wait_for(lambda: ended(client.hello.helper_pid))
+            wait_for(lambda: ended(client.hello.agent_pid))
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
 def test_exec_ends_everything(program: Path) -> None:
     with session(program) as (inferior, client):
         _busy(inferior, client)

@@ -132,7 +132,7 @@ int pz_watch_enable(struct pz_session *s, uint32_t id, bool enabled);
 const struct pz_watch *pz_watch_on_page(struct pz_session *s, uint64_t page, bool write,
 					uint64_t address, bool *ret_exact, bool *ret_stopping);
 bool pz_watch_covers(struct pz_session *s, uint64_t page);
-void pz_protect_all(struct pz_session *s, bool protect);
+int pz_protect_all(struct pz_session *s, bool protect);
 void pz_protect_page(struct pz_session *s, uint64_t page, bool protect);
 void pz_pages_add(struct pz_pages *p, uint64_t page);
 void pz_rearm(struct pz_session *s, struct pz_pages *p);

@@ -26,7 +26,7 @@
 #define PZ_MAX_DEFERRED 256
 #define PZ_MAX_CLIENTS	8
 #define PZ_LINE		192
-#define PZ_WATCH_US	1000 /* between two looks at a SCHED_IDLE fault thread */
+#define PZ_WATCH_US	1000	     /* between two looks at a SCHED_IDLE fault thread */
 #define PZ_CHUNK	(4ull << 20) /* bytes moved with the lock held: a fraction of a ms */
 
 struct pz_options {
@@ -56,7 +56,7 @@ struct pz_hit {
 	bool deferred; /* waits for the end of its system call */
 	bool exact;    /* the address lies in the watched bytes */
 	unsigned int running;
-	uint64_t order; /* of its coming: a thread's first hit is taken first */
+	uint64_t order;		 /* of its coming: a thread's first hit is taken first */
 	uint64_t content_length; /* watched bytes to compare when not exact */
 	uint64_t content_address;
 	char line[PZ_LINE]; /* its line of /proc/PID/task/TID/syscall */
@@ -126,7 +126,7 @@ struct pz_placement {
 	_Atomic uint64_t backoff_us;
 	int schedstat_fd;
 	uint64_t waited_ns; /* for a CPU, until the last look */
-	pid_t tid; /* of the last fault */
+	pid_t tid;	    /* of the last fault */
 	unsigned int in_row;
 	uint64_t row_start_us;
 	int cpu; /* where it is pinned, or -1 */
@@ -190,7 +190,6 @@ struct pz_session {
 	unsigned int n_put_off;
 	struct pz_fault put_off[PZ_MAX_DEFERRED];
 	uint64_t last_remove_us;
-	bool stop_pending; /* a SIGSTOP of ours may not have been taken */
 	struct pz_counters count;
 	struct pz_trace trace;
 	struct pz_free_slots free_slots;

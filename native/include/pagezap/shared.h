@@ -54,7 +54,7 @@ struct pz_shared {
 	uint32_t guard;	   /* 1 while our SIGTRAP handler is installed */
 	uint32_t n_regions;
 	uint32_t n_garbage;
-	uint32_t reserved;
+	uint32_t stop_pending;	/* a SIGSTOP of ours may not have been taken */
 	struct pz_span own_zap; /* a REMOVE of this range is ours... */
 	uint32_t own_zap_state; /* ...and leaves the pages in this state */
 	uint32_t reserved2;
