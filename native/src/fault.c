@@ -311,8 +311,16 @@ static void retry_put_off(struct pz_session *s)
 		return;
 	memcpy(list, s->put_off, n * sizeof(list[0]));
 	s->n_put_off = 0;
-	for (unsigned int i = 0; i < n; i++)
-		serve(s, pz_page_down(list[i].address), list[i].flags & UFFD_PAGEFAULT_FLAG_WP);
+	for (unsigned int i = 0; i < n; i++) {
+		uint64_t page = pz_page_down(list[i].address);
+
+		serve(s, page, list[i].flags & UFFD_PAGEFAULT_FLAG_WP);
+		if (pz_watch_covers(s, page)) {
+			/* A HIDE in between armed it already, and must not have done so in vain. */
+			pz_pages_add(&s->rearm, page);
+			pz_kick(s);
+		}
+	}
 }
 
 /* Reads and handles one message; false where there is none. Lock held over the read: what a
@@ -340,10 +348,10 @@ static bool handle_one(struct pz_session *s, pid_t *ret_tid)
 	f = (struct pz_fault){.address = m.arg.pagefault.address,
 			      .flags = m.arg.pagefault.flags,
 			      .tid = pz_proc_local_tid(s, (pid_t)m.arg.pagefault.feat.ptid)};
-	if (s->hold && s->n_put_off < PZ_MAX_DEFERRED)
-		s->put_off[s->n_put_off++] = f;
-	else
+	if (!s->hold)
 		pz_fault_handle(s, &f);
+	else if (s->n_put_off < PZ_MAX_DEFERRED)
+		s->put_off[s->n_put_off++] = f; /* beyond that: woken where the hold ends */
 	*ret_tid = f.tid;
 	return true;
 }

@@ -65,6 +65,21 @@ static int zap(struct pz_session *s, uint64_t start, uint64_t length)
 	return error;
 }
 
+/* Undoes our protection and leaves that of the watches. Lock held. */
+static void unprotect(struct pz_session *s, uint64_t start, uint64_t end)
+{
+	while (pz_uffd_protect(s->uffd, start, end - start, false, true) == -EAGAIN) {
+		pthread_mutex_unlock(&s->lock);
+		pz_sleep_us(100);
+		pthread_mutex_lock(&s->lock);
+	}
+	pz_uffd_wake(s->uffd, start, end - start);
+	for (uint64_t a = start; a < end && !s->shown && !s->releasing; a += PZ_PAGE) {
+		if (pz_watch_covers(s, a))
+			pz_protect_page(s, a, true);
+	}
+}
+
 static void settle(struct pz_session *s, uint64_t start, uint64_t end, int error,
 		   struct pz_keep_result *result)
 {
@@ -92,12 +107,7 @@ static void settle(struct pz_session *s, uint64_t start, uint64_t end, int error
 		}
 	}
 	/* Everybody who waited tries again, and finds the page missing. */
-	while (pz_uffd_protect(s->uffd, start, end - start, false, true) == -EAGAIN) {
-		pthread_mutex_unlock(&s->lock);
-		pz_sleep_us(100);
-		pthread_mutex_lock(&s->lock);
-	}
-	pz_uffd_wake(s->uffd, start, end - start);
+	unprotect(s, start, end);
 }
 
 int pz_keep_by_copy(struct pz_session *s, uint64_t start, uint64_t end, bool shown_only,
@@ -145,7 +155,8 @@ int pz_keep_by_copy(struct pz_session *s, uint64_t start, uint64_t end, bool sho
 		error = next > begin ? zap(s, begin, next - begin) : 0;
 		settle(s, begin, next, error, ret);
 		if (next < run) { /* skipped one: un-protect it, go on after it */
-			pz_uffd_protect(s->uffd, next, run - next, false, true);
+			PZ_LOCKED(s);
+			unprotect(s, next, run);
 			next += PZ_PAGE;
 		}
 		at = next;

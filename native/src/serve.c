@@ -57,7 +57,8 @@ int pz_serve_missing(struct pz_session *s, uint64_t page, bool protect, bool mar
 	kept = e && pz_entry_kept(*e);
 	protect = protect && r && (r->modes & UFFDIO_REGISTER_MODE_WP);
 	error = kept ? copy_content(s, r, page, protect) : copy_zeros(s, page, protect);
-	if (error == -EAGAIN)
+	if (error == -EAGAIN ||
+	    error == -ENOMEM) /* no memory just now: it must not wait for good */
 		return put_off(s, page, 0);
 	s->count.served_missing++;
 	if (error == -EEXIST) {
