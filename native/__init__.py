@@ -12,9 +12,14 @@ from pathlib import Path
 __all__ = ["agent_image", "helper_path"]
 
 
+def _environment_is_ours() -> bool:
+    """Whether who started us had the rights that we have: not in a setuid or setgid program."""
+    return len(set(os.getresuid())) == 1 and len(set(os.getresgid())) == 1
+
+
 def _resource(name: str) -> Path:
     override = os.environ.get("PAGEZAP_NATIVE_DIR")
-    if override:
+    if override and _environment_is_ours():
         return Path(override) / name
     return Path(str(files(__name__).joinpath(name)))
 
