@@ -9,6 +9,7 @@ import struct
 from array import array
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
@@ -481,7 +482,7 @@ class Client:
     ) -> None:
         """Record an access the debugger saw; without a time, now."""
         event = Event(
-            time_us or time.monotonic_ns() // 1000,
+            time_us or monotonic_ns() // 1000,
             address,
             pc,
             watch,

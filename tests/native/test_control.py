@@ -83,6 +83,9 @@ def test_nobody_there() -> None:
 
 def test_trace_events_of_the_debugger(program: Path) -> None:
     with session(program) as (inferior, client):
+        client.trace_add(watch=5, address=2, pc=3, tid=6, write=True, stopped=True)
+        assert next(client.trace()).time_us > 0
+        client.trace_clear()
         client.trace_add(watch=4, address=2, pc=3, tid=6, write=True, stopped=True, time_us=1)
         assert list(client.trace()) == [
             control.Event(
