@@ -73,6 +73,8 @@ class Stop(NamedTuple):
     """The signal's name (``SIGSTOP``) where ``reason`` is ``signal``."""
     thread: Thread | None = None
     breakpoints: Sequence[int] = ()
+    temporary: bool = False
+    """Whether one of the breakpoints was for one stop only, and is gone."""
     exit_code: int | None = None
 
 
@@ -155,7 +157,8 @@ class Debugger(Protocol):
         """Let the selected thread have the held signal, as it was sent, when it resumes."""
 
     def resume_silently(self) -> Stop:
-        """Continue all threads and return at the next stop, whose print is the debugger's own."""
+        """Go on with what the user runs (continue, next, finish, …) as if nothing had stopped
+        it, and return at its end or at the next stop, whose print is the debugger's own."""
 
     # -- expressions, symbols ------------------------------------------------------
     def evaluate(self, expression: str) -> Value:

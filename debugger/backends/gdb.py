@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pagezap.debugger.api import CommandSpec, Listener
     from pagezap.debugger.backends.gdb_signals import Held
+    from pagezap.debugger.backends.gdb_stepping import Stepping
 
 WORD = 2**64 - 1
 NUMERIC = frozenset(
@@ -43,6 +44,7 @@ class GdbDebugger:
         self._signals = Signals()
         self._catch = StopCatch()
         self._events = Events(self._signals, self._catch)
+        self._stepping: Stepping | None = None
         self._typed = True
         self._sends_quietly = _has_parameter("suppress-cli-notifications")
 
@@ -182,10 +184,13 @@ class GdbDebugger:
 
     def resume_silently(self) -> Stop:
         """See Debugger."""
+        return self._stepping.go_on(self._run) if self._stepping else self._run("continue")
+
+    def _run(self, command: str) -> Stop:
         with self._events.ours():
             self._signals.forget()
             try:
-                gdb.execute("continue", to_string=True)
+                gdb.execute(command, to_string=True)
             except gdb.error as error:
                 raise InjectionError(f"The inferior cannot go on ({_words(error)})") from error
             return self._events.last_stop()
@@ -214,12 +219,20 @@ class GdbDebugger:
 
     def arm_stop_signal(self) -> None:
         """See Debugger."""
+        from pagezap.debugger.backends.gdb_stepping import Stepping
+
         self._catch.arm()
         self._events.watch_image()
+        if self._stepping is None:
+            self._stepping = Stepping(self._events)
+            self._events.at_end = self._stepping.forget
+        self._stepping.arm()
 
     def disarm_stop_signal(self) -> None:
         """See Debugger."""
         self._catch.disarm()
+        if self._stepping is not None:
+            self._stepping.disarm()
 
     # -- expressions, symbols ------------------------------------------------------
     def evaluate(self, expression: str) -> Value:
@@ -324,6 +337,11 @@ class GdbDebugger:
         """Tell the listener that the selected inferior is about to be let go."""
         self._events.releasing()
 
+    def about_to_run(self, command: str) -> None:
+        """Remember the user's command, to carry it over what is not reported."""
+        if self._stepping is not None:
+            self._stepping.begins(command)
+
 
 _loaded: list[GdbDebugger] = []
 
@@ -339,6 +357,12 @@ def about_to_release() -> None:
     """Run by gdb's hooks before it lets the inferior go."""
     for debugger in _loaded:
         debugger.about_to_release()
+
+
+def about_to_run(command: str) -> None:
+    """Run by gdb's hooks before a command that runs the inferior."""
+    for debugger in _loaded:
+        debugger.about_to_run(command)
 
 
 def _is_at(native: Any, address: int) -> bool:

@@ -17,7 +17,7 @@ from pagezap.debugger.api import Stop, Thread
 from pagezap.debugger.errors import PagezapError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pagezap.debugger.api import Listener
     from pagezap.debugger.backends.gdb_signals import Signals, StopCatch
@@ -48,6 +48,8 @@ class Events:
         """A stop that gdb was kept from printing, since it came in a step of ours."""
         self.moved = False
         """Whether the listener has stepped or resumed since it was told of the stop."""
+        self.at_end: Callable[[], None] | None = None
+        """Called where a stop has been told and is the user's."""
         self._signals = signals
         self._catch = catch
         self._ours = 0
@@ -64,7 +66,7 @@ class Events:
         events.inferior_call.connect(self._on_call)
         events.clear_objfiles.connect(self._on_new_program)
         for command in ("detach", "disconnect"):
-            _define_hook(command)
+            define_hook(command, HOOK)
 
     @contextlib.contextmanager
     def ours(self) -> Iterator[None]:
@@ -77,6 +79,11 @@ class Events:
             yield
         finally:
             self._ours -= 1
+
+    @property
+    def busy(self) -> bool:
+        """Whether what happens is our doing, or the listener's."""
+        return bool(self._ours) or self._telling
 
     def last_stop(self) -> Stop:
         """Return the stop that ended the body of ``ours``."""
@@ -104,6 +111,8 @@ class Events:
             gdb.write(f"pagezap: {error.line()}\n", gdb.STDERR)
         finally:
             self._telling = False
+            if self.at_end is not None:
+                self.at_end()
             self._show(stop)
 
     def _show(self, stop: Stop) -> None:
@@ -206,7 +215,8 @@ class Events:
             numbers = tuple(each.number for each in event.breakpoints)
             if any(self._catch.owns(number) for number in numbers):
                 return Stop("signal", signal="SIGSTOP", thread=thread)
-            return Stop("breakpoint", thread=thread, breakpoints=numbers)
+            temporary = any(each.temporary for each in event.breakpoints)
+            return Stop("breakpoint", thread=thread, breakpoints=numbers, temporary=temporary)
         return Stop("step", thread=thread)
 
 
@@ -236,18 +246,20 @@ def print_stop(stop: Stop) -> None:
     from pagezap.debugger.backends.gdb_symbols import frame_text
 
     thread = gdb.selected_thread()
-    who = f'Thread {thread.num} "{thread.name}"' if thread is not None else "Program"
+    many = thread is not None and len(gdb.selected_inferior().threads()) > 1
+    who = f'Thread {thread.num} "{thread.name}"' if many else "Program"
     if stop.reason == "signal" and stop.signal is not None:
         description = handling(stop.signal).description
         gdb.write(f"\n{who} received signal {stop.signal}, {description}.\n")
     elif stop.reason == "breakpoint":
         numbers = ", ".join(map(str, stop.breakpoints))
-        gdb.write(f"\n{who} hit Breakpoint {numbers}, ")
+        kind = "Temporary breakpoint" if stop.temporary else "Breakpoint"
+        gdb.write(f"\n{who} hit {kind} {numbers}, " if many else f"\n{kind} {numbers}, ")
     with contextlib.suppress(gdb.error):
         gdb.write(frame_text())
 
 
-def _define_hook(command: str) -> None:
+def define_hook(command: str, text: str) -> None:
     """Define the hook that runs before a command, unless the user has one.
 
     Where the user has one, or the command is not run by name (MI), the release follows
@@ -256,4 +268,4 @@ def _define_hook(command: str) -> None:
     try:
         gdb.execute(f"show user hook-{command}", to_string=True)
     except gdb.error:
-        gdb.execute(HOOK.format(command=command), to_string=True)
+        gdb.execute(text.format(command=command), to_string=True)
