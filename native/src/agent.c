@@ -61,7 +61,9 @@ int pz_agent_attach(struct pz_session *s)
 
 	if (error)
 		return error;
-	s->agent = m->agent_tid;
+	s->agent = pz_proc_local_agent(s, m->agent_tid);
+	if (s->agent <= 0)
+		return -ESRCH;
 	s->agent_pidfd = (int)syscall(SYS_pidfd_open, s->agent, 0);
 	if (s->agent_pidfd < 0)
 		return -errno;

@@ -216,6 +216,31 @@ pid_t pz_proc_local_tid(struct pz_session *s, pid_t tid)
 	return found;
 }
 
+/* The agent by our numbers; it wrote down what its own pid namespace calls it. */
+pid_t pz_proc_local_agent(struct pz_session *s, pid_t agent)
+{
+	struct dirent *entry;
+	pid_t found = -1;
+	DIR *processes;
+
+	if (s->same_pid_namespace)
+		return agent;
+	processes = opendir("/proc");
+	if (!processes)
+		return -1;
+	while (found < 0 && (entry = readdir(processes))) {
+		pid_t local = (pid_t)atoi(entry->d_name);
+		uint64_t inner = 0;
+
+		if (local > 0 && pz_proc_status_field(local, local, "NSpid:", &inner) == 0 &&
+		    (pid_t)inner == agent &&
+		    syscall(SYS_kcmp, local, s->options.pid, KCMP_VM, 0, 0) == 0)
+			found = local;
+	}
+	closedir(processes);
+	return found;
+}
+
 bool pz_proc_same_mm(pid_t a, pid_t b)
 {
 	long r = syscall(SYS_kcmp, a, b, KCMP_VM, 0, 0);

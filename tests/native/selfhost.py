@@ -49,16 +49,19 @@ def ended(pid: int) -> bool:
 class Inferior:
     """The test program and what it made for a session."""
 
-    def __init__(self, program: Path, length: int = 1 << 20) -> None:
+    def __init__(self, program: Path, length: int = 1 << 20, wrapper: tuple[str, ...] = ()) -> None:
         agent = helper_path().with_name("agent.bin")
         self.process = subprocess.Popen(
-            [str(program), str(agent), str(length)],
+            [*wrapper, str(program), str(agent), str(length)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         numbers = [int(word) for word in self.answer().split()]
         self.pid, uffd, command, mailbox, code, self.buffer, self.length = numbers
+        if wrapper:  # it starts the program, whose own number may be of another namespace
+            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+            self.pid = int(children.read_text(encoding="utf-8").split()[0])
         self.place = {
             "uffd": uffd,
             "command": command,

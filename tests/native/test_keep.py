@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from selfhost import PAGE, Inferior, session
 
+from pagezap.native import launch
 from pagezap.native.control import Client, ControlError, State
 
 MADV_DONTNEED = 4
@@ -274,3 +275,21 @@ def test_pages_shared_with_a_child_are_skipped(program: Path) -> None:
             os.kill(child, signal.SIGKILL)
         assert inferior.sum() != before
         assert inferior.present() == 256
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a pid namespace needs privilege")
+def test_in_another_pid_namespace(program: Path) -> None:
+    inferior = Inferior(program, wrapper=("unshare", "--pid", "--fork", "--kill-child"))
+    try:
+        client = launch.start(inferior.pid, **inferior.place)
+        inferior.ask("fill", 1)
+        before = inferior.sum()
+        client.watch_add(1, inferior.buffer, inferior.length, trace=True)
+        assert client.keep(inferior.buffer, inferior.length).kept == 256
+        assert inferior.sum() == before
+        inferior.ask("write", 0, 1)
+        assert {event.tid for event in client.trace()} == {inferior.pid}
+        client.release()
+        inferior.assert_clean()
+    finally:
+        inferior.end()
