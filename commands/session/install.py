@@ -65,6 +65,8 @@ def install(debugger: Debugger, injector: Injector, agent_image: bytes) -> Insta
         debugger.write_memory(code, agent_image)
         call.syscall("mprotect", code, PAGE, PROT_READ | PROT_EXEC)
         between = call.clone_agent(code, mailbox, AGENT_FLAGS)
+        # Its death by a fault, where its code is unmapped first, would take the inferior along.
+        undo.callback(_end_agent, debugger, mailbox)
         call.syscall("wait4", between, 0, WALL, 0)
         undo.pop_all()
     return Installed(code, mailbox, uffd, command)
@@ -83,6 +85,12 @@ def _move_up(call: Injector, undo: ExitStack, pid: int, descriptor: int) -> int:
     return moved
 
 
+def _end_agent(debugger: Debugger, mailbox: int) -> None:
+    agent = procfs.find_agent(mailbox, debugger.read_memory)
+    if agent is not None:
+        procfs.end_process(agent)
+
+
 def _quietly(call: Injector, name: str, *arguments: int) -> None:
     with contextlib.suppress(InjectionError):
         call.syscall(name, *arguments)
@@ -94,9 +102,7 @@ def remove(debugger: Debugger, injector: Injector, installed: Installed) -> None
     The agent ends with its process; it is found by its name among the tasks that share
     the inferior's memory, and its memory goes only after it has gone.
     """
-    agent = procfs.find_agent(installed.mailbox, debugger.read_memory)
-    if agent is not None:
-        procfs.end_process(agent)
+    _end_agent(debugger, installed.mailbox)
     with injector.session() as call:
         _quietly(call, "close", installed.uffd)
         _quietly(call, "close", installed.command)

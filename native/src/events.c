@@ -15,6 +15,11 @@ static void populate(struct pz_session *s, int child, struct pz_region *r, uint6
 			break;
 		ready++;
 	}
+	/* What cannot be read must not be zeros in the child: its access fails. */
+	if (ready < n && (s->features & PZ_FEATURE_POISON)) {
+		while (pz_uffd_poison(child, a + ready * PZ_PAGE, (n - ready) * PZ_PAGE) == -EAGAIN)
+			pz_sleep_us(100);
+	}
 	while (done < ready * PZ_PAGE) {
 		uint64_t copied = 0;
 		int error = pz_uffd_copy(child, a + done, s->page_buffer + done,

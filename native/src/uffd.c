@@ -104,6 +104,14 @@ int pz_uffd_zeropage(int uffd, uint64_t dst, uint64_t length)
 	return checked_ioctl(uffd, UFFDIO_ZEROPAGE, &z);
 }
 
+/* An access to these pages fails from now on: better than zeros. */
+int pz_uffd_poison(int uffd, uint64_t start, uint64_t length)
+{
+	struct pz_uffdio_poison p = {.start = start, .length = length};
+
+	return checked_ioctl(uffd, PZ_UFFDIO_POISON, &p);
+}
+
 int pz_uffd_protect(int uffd, uint64_t start, uint64_t length, bool protect, bool wake)
 {
 	struct uffdio_writeprotect w = {.range = {start, length}};

@@ -35,6 +35,7 @@ int pz_uffd_unregister(int uffd, uint64_t start, uint64_t length);
 int pz_uffd_wake(int uffd, uint64_t start, uint64_t length);
 int pz_uffd_copy(int uffd, uint64_t dst, const void *src, uint64_t length, bool wp, uint64_t *ret);
 int pz_uffd_zeropage(int uffd, uint64_t dst, uint64_t length);
+int pz_uffd_poison(int uffd, uint64_t start, uint64_t length);
 int pz_uffd_protect(int uffd, uint64_t start, uint64_t length, bool protect, bool wake);
 
 /* agent.c: system calls in the inferior's mm. Main thread only. */
@@ -61,6 +62,7 @@ ssize_t pz_cache_read(struct pz_fd_cache *c, pid_t pid, pid_t tid, char *buffer,
 bool pz_proc_plain_file(pid_t pid, const char *leaf);
 bool pz_proc_has_task(pid_t pid, pid_t tid);
 pid_t pz_proc_local_tid(struct pz_session *s, pid_t tid);
+pid_t pz_proc_local_agent(struct pz_session *s, pid_t agent);
 bool pz_proc_same_mm(pid_t a, pid_t b);
 bool pz_proc_same_file(pid_t a, int fd_a, pid_t b, int fd_b);
 

@@ -31,7 +31,14 @@ struct pz_uffdio_move {
 	__u64 mode;
 	__s64 move;
 };
-#define PZ_UFFDIO_MOVE		     _IOWR(UFFDIO, 0x05, struct pz_uffdio_move)
+#define PZ_UFFDIO_MOVE _IOWR(UFFDIO, 0x05, struct pz_uffdio_move)
+struct pz_uffdio_poison {
+	__u64 start;
+	__u64 length;
+	__u64 mode;
+	__s64 updated;
+};
+#define PZ_UFFDIO_POISON	     _IOWR(UFFDIO, 0x08, struct pz_uffdio_poison)
 #define PZ_MOVE_MODE_DONTWAKE	     (1ull << 0)
 #define PZ_MOVE_MODE_ALLOW_SRC_HOLES (1ull << 1)
 
