@@ -68,9 +68,11 @@ def _arguments(place: _Place, helper: Path, ready: int, no_move: bool, ring: int
 def _wait_ready(fd: int) -> None:
     """Return at the helper's zero byte; LaunchError with its line, or at the time limit."""
     answer = b""
+    poll = select.poll()  # select() knows no descriptor beyond 1023
+    poll.register(fd, select.POLLIN)
     end = time.monotonic() + READY_TIMEOUT_S
     while (left := end - time.monotonic()) > 0:
-        if not select.select([fd], [], [], left)[0]:
+        if not poll.poll(left * 1000):
             break
         part = os.read(fd, 4096)
         if not part:
