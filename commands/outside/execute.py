@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -123,7 +125,8 @@ class Runner:
         except DebuggerGoneError as error:
             self._fail("exec", error)
         except KeyboardInterrupt:
-            gdb.interrupt()
+            with suppress(PagezapError):
+                gdb.interrupt()
             raise
         finally:
             self._end(gdb)
@@ -158,12 +161,10 @@ class Runner:
 
     def _end(self, gdb: Gdb) -> None:
         """Release and let the process go on; end a program that was started here."""
-        try:
-            if self._job.pid is not None:
+        if self._job.pid is not None:
+            with suppress(PagezapError):
                 gdb.execute("uffd-release", quiet=True)
                 gdb.execute("detach", quiet=True)
-        except PagezapError:
-            pass
         gdb.close()
 
     def _console(self, text: str) -> None:
@@ -253,12 +254,21 @@ def _body(error: PagezapError) -> dict[str, object]:
 def _own_body(reply: Reply) -> dict[str, object] | None:
     """Return the JSON object that a pagezap command printed."""
     for line in reversed(reply.output.splitlines()):
-        if line.startswith('{"command"'):
-            body: dict[str, object] = json.loads(line)
+        # gdb may have said something of its own before, without an end of line.
+        at = line.find('{"command"')
+        if at >= 0:
+            body: dict[str, object] = json.loads(line[at:])
             return body
     return None
 
 
 def run(job: Job) -> int:
-    """Run a job; return the exit status of ``pagezap exec``."""
-    return Runner(job).run()
+    """Run a job; return the exit status of ``pagezap exec``.
+
+    A SIGTERM ends it as Ctrl-C does: what was attached to is released and runs on.
+    """
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return Runner(job).run()
+    finally:
+        signal.signal(signal.SIGTERM, previous)

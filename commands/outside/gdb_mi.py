@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,15 +49,6 @@ class Reply:
     """The last ``*stopped`` record, where the inferior ran and stopped."""
 
 
-@dataclass
-class _Pending:
-    """A command under way."""
-
-    token: int
-    reply: Reply = field(default_factory=Reply)
-    done: bool = False
-
-
 def find_gdb(path: str | None) -> str:
     """Return the gdb to use: the one named, this environment's own, or PATH's."""
     if path is not None:
@@ -88,8 +79,14 @@ class Gdb:
         """Start gdb on ``program`` (none where it is empty), ``console`` takes its output."""
         self._console = console
         self._token = 0
+        self._command = 0
+        """Token of the console command under way."""
+        self._answer = 0
+        """Token of the last answer."""
+        self._prompted = False
         self._running = False
         self._quiet = False
+        self._reply = Reply()
         # The program's input is ours, its output our standard error: gdb's own are MI's.
         self._program_fds = [os.dup(0), os.dup(2)] if program else []
         arguments = [path, "--nx", "--quiet", "--interpreter=mi4"]
@@ -128,25 +125,28 @@ class Gdb:
         Raises DebuggerGoneError.
         """
         self._quiet = quiet
-        reply = self._send(f"-interpreter-exec console {quote(command)}").reply
+        self._reply = reply = Reply()
+        self._command = self._send(f"-interpreter-exec console {quote(command)}")
+        # gdb 18 gives a command that has stepped the inferior no answer but the prompt.
+        self._read_until(lambda: self._answer == self._command or self._prompted)
         if wait:
-            while True:
-                while self._running:
-                    self._read(_Pending(-1, reply))
-                # gdb answers only when what it runs at a stop has ended.
-                probe = _Pending(0, reply)
-                probe = self._send("-gdb-show confirm", probe)
-                if not self._running:
-                    break
+            self.settle()
         self._quiet = False
         return reply
 
-    def _send(self, line: str, pending: _Pending | None = None) -> _Pending:
+    def settle(self) -> None:
+        """Wait until the inferior is at rest, and with it what gdb runs at a stop."""
+        while True:
+            self._read_until(lambda: not self._running)
+            probe = self._send("-gdb-show confirm")
+            self._read_until(lambda: self._answer == probe)  # noqa: B023 - called at once
+            if not self._running:
+                return
+
+    def _send(self, line: str) -> int:
+        """Send one command of the machine interface; return the token of its answer."""
         self._token += 1
-        if pending is None:
-            pending = _Pending(self._token)
-        pending.token = self._token
-        pending.done = False
+        self._prompted = False
         stream = self._process.stdin
         if stream is None:
             raise DebuggerGoneError("gdb has no input")
@@ -155,11 +155,13 @@ class Gdb:
             stream.flush()
         except BrokenPipeError:
             raise DebuggerGoneError("gdb has ended unexpectedly") from None
-        while not pending.done:
-            self._read(pending)
-        return pending
+        return self._token
 
-    def _read(self, pending: _Pending) -> None:
+    def _read_until(self, done: Callable[[], bool]) -> None:
+        while not done():
+            self._read()
+
+    def _read(self) -> None:
         """Read one line from gdb and account for it."""
         from pygdbmi import gdbmiparser
 
@@ -170,48 +172,51 @@ class Gdb:
                 "gdb has ended unexpectedly", hint=f"Its status is {self._process.wait()}"
             )
         text = line.decode(errors="replace").rstrip("\r\n")
-        if not text or gdbmiparser.response_is_finished(text):
+        if not text:
+            return
+        if gdbmiparser.response_is_finished(text):
+            self._prompted = True
             return
         record = gdbmiparser.parse_response(text)
         kind, payload = record["type"], record["payload"]
         if kind in {"console", "target"}:
-            self._shown(pending, payload or "")
+            self._shown(payload or "")
         elif kind == "log":
-            pending.reply.log += payload or ""
+            self._reply.log += payload or ""
             if not self._quiet:
                 sys.stderr.write(payload or "")
         elif kind == "notify":
-            self._notified(pending, record["message"], payload or {})
+            self._notified(record["message"], payload or {})
         elif kind == "result":
-            self._answered(pending, record)
+            self._answered(record)
         elif kind == "output" and not self._quiet:
             sys.stderr.write(text + "\n")
 
-    def _shown(self, pending: _Pending, text: str) -> None:
-        pending.reply.output += text
+    def _shown(self, text: str) -> None:
+        self._reply.output += text
         if not self._quiet:
             self._console(text)
 
-    def _notified(self, pending: _Pending, message: str, payload: Mapping[str, object]) -> None:
+    def _notified(self, message: str, payload: Mapping[str, object]) -> None:
         if message == "running":
             self._running = True
         elif message == "stopped":
             self._running = False
-            pending.reply.stop = payload
+            self._reply.stop = payload
 
-    def _answered(self, pending: _Pending, record: Mapping[str, object]) -> None:
-        if record["token"] != pending.token:
-            return
-        pending.done = True
-        payload = record["payload"]
-        if record["message"] == "error":
-            pending.reply.ok = False
+    def _answered(self, record: Mapping[str, object]) -> None:
+        token, payload = record["token"], record["payload"]
+        self._answer = token if isinstance(token, int) else 0
+        if record["message"] == "error" and token == self._command:
+            self._reply.ok = False
             if isinstance(payload, dict):
-                pending.reply.message = str(payload.get("msg", ""))
+                self._reply.message = str(payload.get("msg", ""))
 
     def interrupt(self) -> None:
-        """Stop the inferior, as Ctrl-C does."""
-        self._process.send_signal(signal.SIGINT)
+        """Stop what runs, as Ctrl-C does, and wait until it has stopped."""
+        if self._running:
+            self._process.send_signal(signal.SIGINT)
+        self.settle()
 
     def close(self) -> None:
         """End gdb; with it what it started."""
