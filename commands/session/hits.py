@@ -121,7 +121,20 @@ class HitHandler:
                 stop, self._interrupted = self._interrupted, None
                 return stop
             stop = self._debugger.resume_silently()
+        if stop.reason != "exited" and stop.thread is not None:
+            self._catch_up(stop.thread)
         return stop
+
+    def _catch_up(self, thread: Thread) -> None:
+        """Report the system call that a thread made just before it stopped for another reason.
+
+        An access that it has not made yet comes again when it goes on.
+        """
+        raw = self._client.hit_take(thread.tid)
+        if raw is not None and raw.kernel:
+            hit = self._judge(thread, raw)
+            if hit is not None:
+                self._log.note(hit)
 
     def _judge(self, thread: Thread, raw: RawHit) -> Hit | None:
         """Let the access through, if it waits, and return it where it is to be reported."""

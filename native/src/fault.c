@@ -30,10 +30,14 @@ static ssize_t blocked_line(struct pz_session *s, pid_t tid, char *line, size_t 
 		n = pz_cache_read(&s->syscall_files, s->options.pid, tid, line, size);
 		if (n <= 0 || strncmp(line, "running", 7) != 0)
 			return n;
-		/* With a signal pending it spins inside the call that was hit before. */
+		/* With a signal pending it spins inside its call: the one that was hit before,
+		 * or the one after that, whose name may not be known. */
 		h = pz_hit_of(s, tid);
-		if (h && (h->head.flags & PZ_HIT_KERNEL))
-			return snprintf(line, size, "%s", h->line);
+		if (h && h->ready && (h->head.flags & PZ_HIT_KERNEL))
+			return snprintf(line, size, "%s",
+					!h->ended    ? h->line
+					: h->next[0] ? h->next
+						     : "-2 0x0 0x0");
 		sched_yield();
 	}
 	return n;
@@ -88,30 +92,6 @@ static void keep_old(struct pz_session *s, struct pz_hit *h, uint64_t page, uint
 	memcpy(h->old, s->page_buffer + (from - page), end - from);
 	h->content_address = from;
 	h->content_length = end - from;
-}
-
-/* Calls that a signal ends after they copied: what they return stays true. */
-static bool stops_at_once(struct pz_session *s, const char *line)
-{
-	static const int calls[] = {SYS_read,	 SYS_pread64,  SYS_readv,  SYS_preadv,
-				    SYS_preadv2, SYS_recvfrom, SYS_recvmsg};
-	unsigned long fd, flags_at_3 = 0, a1, a2;
-	char path[64];
-	int number;
-
-	if (sscanf(line, "%d %lx %lx %lx %lx", &number, &fd, &a1, &a2, &flags_at_3) < 5)
-		return false;
-	if (number == SYS_recvfrom && (flags_at_3 & 0x100 /* MSG_WAITALL */))
-		return false;
-	if (number == SYS_recvmsg && (a2 & 0x100))
-		return false;
-	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
-		if (calls[i] == number) {
-			snprintf(path, sizeof(path), "fd/%d", (int)fd);
-			return pz_proc_plain_file(s->options.pid, path);
-		}
-	}
-	return false;
 }
 
 static void record(struct pz_session *s, const struct pz_fault *f, const struct pz_watch *w,
@@ -192,7 +172,7 @@ static void kernel_stop(struct pz_session *s, const struct pz_fault *f, const st
 	}
 	if (!h) {
 		record(s, f, w, line, PZ_BY_INFERIOR); /* no place left to stop for it */
-	} else if (!again && exact && stops_at_once(s, line)) {
+	} else if (!again && exact && pz_call_stops_at_end(s, line)) {
 		/* Before the page opens, or the call's end would be missed. */
 		pz_hit_signal(s, h);
 	} else if (!again) {
@@ -200,7 +180,9 @@ static void kernel_stop(struct pz_session *s, const struct pz_fault *f, const st
 		s->n_deferred_hits++;
 		pz_kick(s);
 	}
-	pz_pages_add(&s->opened, page);
+	if (again)
+		h->running = 0; /* still copying */
+	pz_pages_add(exact ? &s->opened : &s->rearm, page);
 	open_page(s, page, wp, write, true);
 }
 

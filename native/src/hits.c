@@ -5,7 +5,9 @@
 
 #include "pagezap/pagezap.h"
 
-#define RUNNING_LIMIT 3
+/* Looks, 100 us apart, at a thread that runs all the time, in its call or after it: such a call
+ * is one that a signal might cut short, so it is given time. */
+#define RUNNING_LIMIT 200
 
 /* The latest hit of a thread. */
 struct pz_hit *pz_hit_of(struct pz_session *s, pid_t tid)
@@ -144,6 +146,7 @@ static bool changed(struct pz_session *s, const struct pz_hit *h)
 static bool settle(struct pz_session *s, struct pz_hit *h)
 {
 	pz_hit_forget_deferral(s, h);
+	h->ended = true;
 	if (!h->exact && !changed(s, h)) {
 		pz_pages_add(&s->rearm, pz_page_down(h->content_address));
 		pz_hit_clear(h);
@@ -191,6 +194,21 @@ bool pz_hit_earlier_calls(struct pz_session *s, pid_t tid, const char *line)
 	return waiting;
 }
 
+/* The debugger asks, so the thread stands: a call that it has left is one to take. */
+void pz_hit_settle(struct pz_session *s, pid_t tid)
+{
+	char line[PZ_LINE];
+
+	for (int i = 0; s->n_deferred_hits && i < PZ_MAX_HITS; i++) {
+		struct pz_hit *h = &s->hit[i];
+
+		if (h->used && h->deferred && h->head.tid == (uint32_t)tid &&
+		    pz_cache_read(&s->syscall_files, s->options.pid, tid, line, sizeof(line)) > 0 &&
+		    strcmp(line, h->line) != 0)
+			settle(s, h);
+	}
+}
+
 /* Looks at every thread whose system call is awaited. */
 void pz_hits_tick(struct pz_session *s)
 {
@@ -213,6 +231,8 @@ void pz_hits_tick(struct pz_session *s)
 		} else if (!strcmp(line, h->line)) {
 			h->running = 0;
 		} else {
+			if (strncmp(line, "-1 ", 3) != 0)
+				snprintf(h->next, sizeof(h->next), "%s", line);
 			end_of_call(s, h);
 		}
 	}

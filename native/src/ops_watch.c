@@ -35,8 +35,10 @@ int op_hit_take(struct request *q)
 		return -EINVAL;
 	{
 		PZ_LOCKED(s);
-		struct pz_hit *h = pz_hit_waiting(s, (pid_t)get32(q, 0));
+		struct pz_hit *h;
 
+		pz_hit_settle(s, (pid_t)get32(q, 0));
+		h = pz_hit_waiting(s, (pid_t)get32(q, 0));
 		if (!h)
 			return -ENOENT;
 		h->head.old_length = 0;

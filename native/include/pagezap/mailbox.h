@@ -4,7 +4,7 @@
 
 #define PZ_AGENT_READY	      0x70617a31u /* "1zap" */
 #define PZ_AGENT_TABLE	      16	  /* offset of struct pz_agent_table in the image */
-#define PZ_AGENT_MAGIC	      0x5a474150 /* "PAGZ" */
+#define PZ_AGENT_MAGIC	      0x5a474150  /* "PAGZ" */
 #define PZ_AGENT_CODE_LENGTH  16384	  /* page 0 code, pages 1..3 stacks */
 #define PZ_MAILBOX_MOVE	      512	  /* struct pz_uffdio_move */
 #define PZ_MAILBOX_SIGNAL     640	  /* struct pz_kernel_sigaction, new */

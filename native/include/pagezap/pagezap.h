@@ -139,9 +139,13 @@ void pz_protect_page(struct pz_session *s, uint64_t page, bool protect);
 void pz_pages_add(struct pz_pages *p, uint64_t page);
 void pz_rearm(struct pz_session *s, struct pz_pages *p);
 
+/* calls.c: what a signal does to a system call. */
+bool pz_call_stops_at_end(struct pz_session *s, const char *line);
+
 /* hits.c: stops, and the end of system calls that were watched. */
 struct pz_hit *pz_hit_of(struct pz_session *s, pid_t tid);
 struct pz_hit *pz_hit_waiting(struct pz_session *s, pid_t tid);
+void pz_hit_settle(struct pz_session *s, pid_t tid);
 struct pz_hit *pz_hit_new(struct pz_session *s);
 bool pz_hit_earlier_calls(struct pz_session *s, pid_t tid, const char *line);
 void pz_hit_clear(struct pz_hit *h);

@@ -45,9 +45,9 @@ enum pz_op {
 
 #define PZ_DONE_RECORD 1 /* HIT_DONE: the event is one to record */
 #define PZ_DONE_SHOW   2 /* HIT_DONE: the inferior stays stopped */
-#define PZ_HIT_KERNEL	    1
-#define PZ_HIT_WRITE	    2
-#define PZ_HIT_MISSING	    4
+#define PZ_HIT_KERNEL  1
+#define PZ_HIT_WRITE   2
+#define PZ_HIT_MISSING 4
 
 enum pz_access { PZ_ACCESS_UNKNOWN, PZ_ACCESS_READ, PZ_ACCESS_WRITE };
 enum pz_by { PZ_BY_INFERIOR, PZ_BY_DEBUGGER, PZ_BY_OTHER };

@@ -54,11 +54,13 @@ struct pz_hit {
 	bool used;
 	bool ready;    /* signalled: HIT_TAKE may have it */
 	bool deferred; /* waits for the end of its system call */
+	bool ended;    /* its call was left before the signal */
 	bool exact;    /* the address lies in the watched bytes */
 	unsigned int running;
 	uint64_t order;		 /* of its coming: a thread's first hit is taken first */
 	uint64_t content_length; /* watched bytes to compare when not exact */
 	uint64_t content_address;
+	char next[PZ_LINE]; /* the call the thread was in when this one had ended, if any */
 	char line[PZ_LINE]; /* its line of /proc/PID/task/TID/syscall */
 	struct pz_hit_head head;
 	uint8_t *old; /* one page, or NULL */
