@@ -105,11 +105,13 @@ int pz_agent_map(struct pz_session *s, uint64_t length, int prot, uint64_t *ret)
 {
 	const uint64_t huge = 2ull << 20;
 	uint64_t slop = length >= huge ? huge : 0;
-	const uint64_t arguments[6] = {0, length + slop, (uint64_t)prot,
+	const uint64_t arguments[6] = {0, length + slop, PROT_NONE,
 				       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, ~0ull};
 	long at = pz_agent_call(s, SYS_mmap, arguments);
 	uint64_t start;
 
+	if (at == -EAGAIN)
+		return -ENOMEM; /* the limit of locked memory, not a matter of time */
 	if (at < 0 && at > -4096)
 		return (int)at;
 	start = slop ? ((uint64_t)at + huge - 1) & ~(huge - 1) : (uint64_t)at;
@@ -117,6 +119,9 @@ int pz_agent_map(struct pz_session *s, uint64_t length, int prot, uint64_t *ret)
 		pz_agent_unmap(s, (uint64_t)at, start - (uint64_t)at);
 	if (start + length < (uint64_t)at + length + slop)
 		pz_agent_unmap(s, start + length, (uint64_t)at + slop - start);
+	/* After mlockall(2) it would be populated as soon as it can be. */
+	pz_agent_syscall(s, SYS_munlock, start, length, 0);
+	pz_agent_syscall(s, SYS_mprotect, start, length, (uint64_t)prot);
 	/* Not in children; never filled with zeros by khugepaged. */
 	pz_agent_syscall(s, SYS_madvise, start, length, MADV_DONTFORK);
 	pz_agent_syscall(s, SYS_madvise, start, length, MADV_NOHUGEPAGE);

@@ -265,6 +265,8 @@ static void obey(char *line, char **buffer, size_t *length)
 		printf("%d\n", mprotect(*buffer + a, b, (int)c));
 	} else if (!strcmp(word, "mlock")) {
 		printf("%d\n", mlock(*buffer + a, b));
+	} else if (!strcmp(word, "mlockall")) { /* flags */
+		printf("%d\n", mlockall((int)a));
 	} else if (!strcmp(word, "remap")) { /* the whole buffer moves */
 		char *to = mmap(NULL, *length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 

@@ -15,6 +15,7 @@ from pagezap.native import launch
 from pagezap.native.control import Client, ControlError, State
 
 MADV_DONTNEED = 4
+MCL_CURRENT, MCL_FUTURE = 1, 2
 ways = pytest.mark.parametrize("no_move", [False, True], ids=["move", "copy"])
 
 
@@ -236,6 +237,12 @@ def _locked(inferior: Inferior, client: Client) -> None:
 def test_mlocked_pages_go_by_copy(program: Path) -> None:
     with session(program) as (inferior, client):
         assert inferior.ask("mlock", 0, inferior.length) == "0"
+        _locked(inferior, client)
+
+
+def test_pages_of_a_program_that_locks_all_go_by_copy(program: Path) -> None:
+    with session(program) as (inferior, client):
+        assert inferior.ask("mlockall", MCL_CURRENT | MCL_FUTURE) == "0"
         _locked(inferior, client)
 
 
