@@ -216,7 +216,10 @@ static void user_stop(struct pz_session *s, const struct pz_fault *f, const stru
 	/* The fault stays unresolved: the signal takes the thread out of it, before the access. */
 	if (pz_hit_signal(s, h)) {
 		pz_hit_clear(h);
-		serve(s, pz_page_down(f->address), wp);
+		record(s, f, w, line, PZ_BY_INFERIOR);
+		pz_pages_add(&s->rearm, pz_page_down(f->address));
+		pz_kick(s);
+		open_page(s, pz_page_down(f->address), wp, write, true);
 	}
 }
 
