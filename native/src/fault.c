@@ -8,8 +8,9 @@
 
 #include "pagezap/pagezap.h"
 
-#define STACK_SIZE    (256 * 1024)
-#define RUNNING_TRIES 2000
+#define UNKNOWN_CALL "-2 0x0 0x0"
+#define STACK_SIZE   (256 * 1024)
+#define RUNNING_US   2000
 
 void pz_kick(struct pz_session *s)
 {
@@ -22,9 +23,10 @@ void pz_kick(struct pz_session *s)
 /* The thread's line of /proc/PID/task/TID/syscall, once it sleeps in its fault. */
 static ssize_t blocked_line(struct pz_session *s, pid_t tid, char *line, size_t size)
 {
-	ssize_t n = 0;
+	uint64_t end = pz_now_us() + RUNNING_US; /* a yield may take milliseconds */
+	ssize_t n;
 
-	for (int i = 0; i < RUNNING_TRIES; i++) {
+	do {
 		const struct pz_hit *h;
 
 		n = pz_cache_read(&s->syscall_files, s->options.pid, tid, line, size);
@@ -37,10 +39,11 @@ static ssize_t blocked_line(struct pz_session *s, pid_t tid, char *line, size_t 
 			return snprintf(line, size, "%s",
 					!h->ended    ? h->line
 					: h->next[0] ? h->next
-						     : "-2 0x0 0x0");
+						     : UNKNOWN_CALL);
 		sched_yield();
-	}
-	return n;
+	} while (pz_now_us() < end);
+	/* A signal keeps it awake: in a call, perhaps, so that it has to be let go. */
+	return snprintf(line, size, UNKNOWN_CALL);
 }
 
 static void open_page(struct pz_session *s, uint64_t page, bool wp, bool write, bool mark)
