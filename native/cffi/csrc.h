@@ -1,3 +1,3 @@
 /* What the module's source includes. */
-#include "pagezap/pagezap.h"
 #include "pagezap/outside.h"
+#include "pagezap/pagezap.h"
