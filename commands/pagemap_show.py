@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pagezap.commands.framework.parser import Arguments
-    from pagezap.commands.memory.pages import Run
+    from pagezap.commands.memory.pages import LedgerRow, Run
     from pagezap.commands.memory.scene import Scene
     from pagezap.commands.memory.target import Piece
     from pagezap.commands.session.context import Context
@@ -110,14 +110,15 @@ what is resident before what is empty. Without a range everything is drawn."""
         )
         session = scene.session
         with nullcontext() if session is None else session.hidden():
-            drawn = [_draw(scene, piece) for target in targets for piece in target.pieces]
+            ledger = scene.ledger()
+            drawn = [_draw(scene, piece, ledger) for target in targets for piece in target.pieces]
         return ShowResult(drawn, _width())
 
 
-def _draw(scene: Scene, piece: Piece) -> Drawn:
+def _draw(scene: Scene, piece: Piece, ledger: Sequence[LedgerRow]) -> Drawn:
     from pagezap.commands.memory import pages
 
-    runs = list(pages.overlay(scene.runs(piece), scene.ledger()))
+    runs = list(pages.overlay(scene.runs(piece), ledger))
     return Drawn(piece, runs, pages.counts(runs))
 
 

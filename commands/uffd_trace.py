@@ -205,7 +205,7 @@ def _body(event: Event, symbol: str | None, syscall: str | None) -> dict[str, ob
 
 
 def _export(events: Sequence[dict[str, object]], kind: str, path: str) -> None:
-    with open(path, "w", encoding="utf-8", newline="") as stream:  # noqa: PTH123 - no pathlib in gdb
+    with open(path, "w", encoding="utf-8", newline="") as stream:
         if kind == "json":
             from json import dump
 

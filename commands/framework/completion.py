@@ -93,4 +93,4 @@ def files(word: str) -> list[str]:
     """Return the paths that begin with ``word``."""
     from glob import escape, glob
 
-    return sorted(glob(escape(word) + "*"))  # noqa: PTH207 - no pathlib in the debugger
+    return sorted(glob(escape(word) + "*"))

@@ -82,7 +82,7 @@ def collect(pid: int | None, *, ours: bool = False) -> list[Check]:
 
 def _first_line(path: str) -> str | None:
     try:
-        with open(path, encoding="ascii", errors="replace") as stream:  # noqa: PTH123 - no pathlib in gdb's start
+        with open(path, encoding="ascii", errors="replace") as stream:
             return stream.readline().strip()
     except OSError:
         return None
@@ -134,9 +134,14 @@ def machine_checks(probe: Mapping[str, object]) -> list[Check]:
         _remote(probe),
         _simple(probe, "map_files", "dropping shared memory from outside", "CAP_SYS_ADMIN"),
         _simple(probe, "kpageflags", "kinds of physical pages", "CAP_SYS_ADMIN"),
-        _simple(probe, "thp", "transparent huge pages"),
-        _simple(probe, "swap", "pageout has somewhere to write"),
-        _simple(probe, "ksm", "merged pages"),
+        _simple(
+            probe,
+            "thp",
+            "transparent huge pages",
+            "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
+        ),
+        _simple(probe, "swap", "pageout has somewhere to write", "swapon a swap file or zram"),
+        _simple(probe, "ksm", "merged pages", "echo 1 > /sys/kernel/mm/ksm/run"),
         _ptrace_scope(),
     ]
     return checks
@@ -146,7 +151,7 @@ def _simple(probe: Mapping[str, object], key: str, purpose: str, needs: str = ""
     value = probe.get(key)
     if key.startswith("cap_"):
         needs = "run as root, or grant the capability"
-    elif needs:
+    elif needs.startswith(("Linux", "CAP_")):
         needs = f"needs {needs}"
     detail = purpose if isinstance(value, bool) or value is None else f"{purpose} ({value})"
     return Check(

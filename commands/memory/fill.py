@@ -93,9 +93,9 @@ def parse(text: str) -> Fill:
 
 
 def _file(text: str) -> Fill:
-    path = os.path.expanduser(text)  # noqa: PTH111 - pathlib is kept out of the debugger
+    path = os.path.expanduser(text)
     try:
-        length = os.stat(path).st_size  # noqa: PTH116 - likewise
+        length = os.stat(path).st_size
     except OSError as error:
         raise UsageError(
             f"Cannot fill from {text}: {error.strerror}",

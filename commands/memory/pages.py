@@ -90,7 +90,7 @@ def _entries(pid: int, start: int, length: int) -> Iterator[tuple[int, int]]:
     """Yield address and pagemap entry of each page of a range."""
     from array import array
 
-    with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap:  # noqa: PTH123 - no pathlib in gdb
+    with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap:
         pagemap.seek(start // PAGE * 8)
         for offset in range(0, length // PAGE, CHUNK):
             entries = array("Q")

@@ -173,10 +173,7 @@ class Scene:
 
     def held(self, piece: Piece) -> int:
         """Return how many of a piece's pages are kept."""
-        return sum(
-            max(0, min(start + length, piece.end) - max(start, piece.start)) // PAGE
-            for start, length in self.held_spans()
-        )
+        return within(piece, self.held_spans())
 
     def absent_spans(self, piece: Piece) -> list[tuple[int, int]]:
         """Return (start, length) of a piece's pages that are neither in memory nor in swap."""
@@ -212,6 +209,14 @@ class Scene:
         for target in targets:
             for piece in target.pieces:
                 hazards.refuse(hazards.of_keep(piece, ours=self.session is not None), force=False)
+
+
+def within(piece: Piece, spans: Sequence[tuple[int, int]]) -> int:
+    """Return how many of a piece's pages lie in spans of (start, length)."""
+    return sum(
+        max(0, min(start + length, piece.end) - max(start, piece.start)) // PAGE
+        for start, length in spans
+    )
 
 
 def _joined(found: Sequence[MemoryRange]) -> list[MemoryRange]:

@@ -93,7 +93,7 @@ class Piece:
             return False
         device = self.mapping.device
         try:
-            with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as table:  # noqa: PTH123
+            with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as table:
                 for line in table:
                     fields, _, kind = line.partition(" - ")
                     major, minor = fields.split()[2].split(":")
@@ -149,11 +149,11 @@ class Piece:
         found: list[int] = []
         hidden = False
         wanted = (self.mapping.device, str(self.mapping.inode))
-        for entry in os.listdir("/proc"):  # noqa: PTH208 - no pathlib in gdb
+        for entry in os.listdir("/proc"):
             if not entry.isdigit() or int(entry) == self._pid:
                 continue
             try:
-                with open(f"/proc/{entry}/maps", encoding="utf-8", errors="replace") as maps:  # noqa: PTH123
+                with open(f"/proc/{entry}/maps", encoding="utf-8", errors="replace") as maps:
                     same = any(tuple(line.split(None, 5)[3:5]) == wanted for line in maps)
             except (FileNotFoundError, ProcessLookupError):
                 continue
@@ -173,7 +173,7 @@ class Piece:
 def _agent(entry: str) -> bool:
     """Return whether a process is our agent, which shares the inferior's memory."""
     try:
-        with open(f"/proc/{entry}/comm", encoding="utf-8", errors="replace") as comm:  # noqa: PTH123
+        with open(f"/proc/{entry}/comm", encoding="utf-8", errors="replace") as comm:
             return comm.read().strip() == "pagezap-agent"
     except OSError:
         return False

@@ -155,7 +155,7 @@ class Plan:
         try:
             reply = client.keep(piece.start, piece.length)
         except ControlError as error:
-            refusal = refused_keep(piece, error.errno)
+            refusal = refused_keep(piece, error.errno or errno.EIO)
             if len(self._active) == 1:
                 raise refusal from error
             outcome.reason = refusal.message
@@ -188,25 +188,28 @@ class Plan:
         from contextlib import nullcontext
 
         from pagezap.commands.memory.drop import Dropper, failure
+        from pagezap.commands.memory.scene import within
 
         if via == "agent":
             self._scene.require_session()
         session = self._scene.session
         with nullcontext() if session is None else session.hidden():
             self._count_before()
-            held = [self._scene.held(outcome.piece) for outcome in self.outcomes]
+            held = self._scene.held_spans()
             dropper = Dropper(self._scene.context, self._scene.pid, via)
             begin = perf_counter_ns()
             done = dropper.drop([outcome.piece for outcome in self._active])
             self.elapsed_ns = perf_counter_ns() - begin
             self._count_after()
+            still = self._scene.held_spans()
             errors = []
-            for outcome, kept in zip(self.outcomes, held, strict=True):
+            for outcome in self.outcomes:
                 if outcome.piece.start not in done:
                     continue
                 outcome.via, number = done[outcome.piece.start]
-                left = self._scene.present(outcome.piece) + self._scene.held(outcome.piece)
-                outcome.zapped = max(0, outcome.populated + kept - left)
+                had = outcome.populated + within(outcome.piece, held)
+                left = self._scene.present(outcome.piece) + within(outcome.piece, still)
+                outcome.zapped = max(0, had - left)
                 if number:
                     error = failure(outcome.piece, number)
                     errors.append(error)
