@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 HIT = re.compile(
     r"^Uffd watchpoint (?P<watch>\d+): (?P<text>.*)\n"
     r"(?P<access>read|write|access) at (?P<address>0x[0-9a-f]+)(?P<extra>.*)\n"
-    r"(?:Old: (?P<old>[0-9a-f ]+)\n)?"
-    r"(?:New: (?P<new>[0-9a-f ]+)\n)?",
+    r"(?:Old: (?P<old>[0-9a-f ]+)(?:… \(\d+ bytes\))?\n)?"
+    r"(?:New: (?P<new>[0-9a-f ]+)(?:… \(\d+ bytes\))?\n)?",
     re.MULTILINE,
 )
 
