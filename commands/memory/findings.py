@@ -178,7 +178,9 @@ class Checker:
                 start, end = max(low, piece.start), min(high, piece.end)
                 if start >= end:
                     continue
-                for first, length in pages.unprotected(self._scene.pid, start, end - start):
+                for first, length in pages.unprotected(
+                    self._scene.pid, start, end - start, missing="um" in piece.flags
+                ):
                     traced = watch.mode == "trace"
                     yield Finding(
                         "watch-open" if traced else "watch-lost",

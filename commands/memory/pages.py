@@ -17,6 +17,7 @@ SWAPPED = "swapped"
 WP_BIT = 1 << 57
 EXCLUSIVE_BIT = 1 << 56
 PRESENT_BIT = 1 << 63
+POPULATED_BITS = 1 << 63 | 1 << 62
 CHUNK = 1 << 16
 """Entries of pagemap read at once."""
 
@@ -106,15 +107,15 @@ def exclusive(pid: int, start: int, length: int) -> bool:
     )
 
 
-def unprotected(pid: int, start: int, length: int) -> list[tuple[int, int]]:
+def unprotected(pid: int, start: int, length: int, *, missing: bool) -> list[tuple[int, int]]:
     """Return (start, length) of the pages in a range that a write would not trap.
 
     Bit 57 of pagemap is the write protection of a userfaultfd, in a present page as in
-    the marker of an empty one.
+    the marker of an empty one. With ``missing`` an empty page traps without it.
     """
     found: list[tuple[int, int]] = []
     for address, entry in _entries(pid, start, length):
-        if entry & WP_BIT:
+        if entry & WP_BIT or (missing and not entry & POPULATED_BITS):
             continue
         if found and found[-1][0] + found[-1][1] == address:
             found[-1] = (found[-1][0], found[-1][1] + PAGE)

@@ -291,6 +291,24 @@ def test_a_kept_range_is_drawn_and_explained(batch, started):
     assert [run[2] for run in drawn["runs"]] == ["kept", "resident"]
 
 
+def test_a_watch_on_kept_and_on_empty_pages_is_no_loss(batch, started):
+    output = batch.run(
+        [
+            "zap guarded + 8192, +8K",
+            "zap --keep guarded + 8192, +4K",
+            "zap --fill 7 buf, +16K",
+            "zap --keep buf, +8K",
+            "uffd-watch buf, +64K",
+            "uffd-watch guarded + 8192, +8K",
+            "pagemap-check --json buf, +64K -- guarded, +16K",
+        ],
+        pid=started.pid,
+    )
+    check = output.json(6)
+    assert check["consistent"], check
+    assert {finding["severity"] for finding in check["findings"]} <= {"info"}, check
+
+
 def test_watches_are_listed_enabled_and_deleted(batch, started):
     output = batch.run(
         [
