@@ -105,6 +105,7 @@ class HitHandler:
         that is reported the helper shows everything to the debugger already.
         """
         self._log.forget()
+        self._interrupted = None
         while stop.reason == "signal" and stop.signal == "SIGSTOP" and stop.thread is not None:
             raw = self._client.hit_take(stop.thread.tid, step=True)
             if raw is None:
@@ -119,8 +120,8 @@ class HitHandler:
                     return stop
             if self._interrupted is not None:
                 stop, self._interrupted = self._interrupted, None
-                return stop
-            stop = self._debugger.resume_silently()
+            else:
+                stop = self._debugger.resume_silently()
         if stop.reason != "exited" and stop.thread is not None:
             self._catch_up(stop.thread)
         return stop
@@ -173,15 +174,18 @@ class HitHandler:
 
     def _step_over(self, raw: RawHit, pc: int) -> Write | None:
         """Let the one instruction through, all other threads held; None if it did not run."""
-        width = self._arch.store_width(self._read(pc, self._arch.longest_instruction))
+        code = self._read(pc, self._arch.longest_instruction)
+        width = self._arch.store_width(code)
         window = width or GUESS_WINDOW
         before = self._read(raw.address, window)
         step = self._debugger.step_instruction()
         after = self._read(raw.address, window)
         if step.reason != "step":
             self._interrupted = step
-            if self._debugger.read_registers([self._arch.pc])[self._arch.pc] == pc:
-                return None
+        now = self._debugger.read_registers([self._arch.pc])[self._arch.pc]
+        if not self._arch.executed(code, pc, now):
+            # A signal came first: the access is made, and stopped at, after its handler.
+            return None
         if width and raw.address % PAGE:
             return Write(raw.address, before, after)
         # The width is not known, or the access may have begun on the page before: then what
@@ -243,8 +247,7 @@ class HitHandler:
             except PagezapError as error:
                 # As gdb does for its own: an unevaluable condition stops, and says so.
                 self._debugger.write(
-                    f"Error in testing condition for uffd watchpoint {watch.id}:\n"
-                    f"{error.message}\n"
+                    f"Error in testing condition for uffd watchpoint {watch.id}:\n{error.message}\n"
                 )
         watch.hits += 1
         if watch.ignore > 0:

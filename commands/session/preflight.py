@@ -24,7 +24,7 @@ def check(inferior: Inferior) -> None:
 
 def check_injectable(inferior: Inferior) -> None:
     """Refuse an inferior in which no system call may be made."""
-    if inferior.bits != 64:  # noqa: PLR2004 - the word size itself
+    if inferior.bits != 64:
         raise UnsupportedError(
             f"Process {inferior.pid} is a {inferior.bits}-bit program",
             hint="pagezap works on 64-bit inferiors only",

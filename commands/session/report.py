@@ -14,8 +14,7 @@ SHOWN_BYTES = 64
 
 def dump(data: bytes) -> str:
     """Return bytes as ``00 1f …``, at most SHOWN_BYTES of them."""
-    text = data[:SHOWN_BYTES].hex(" ")
-    return f"{text} … ({len(data)} bytes)" if len(data) > SHOWN_BYTES else text
+    return data[:SHOWN_BYTES].hex(" ")
 
 
 def describe(hit: Hit, debugger: Debugger) -> str:
@@ -24,10 +23,13 @@ def describe(hit: Hit, debugger: Debugger) -> str:
     where = f"{hit.address:#x} ({name})" if name else f"{hit.address:#x}"
     call = f" in {hit.syscall}(2)" if hit.syscall else ""
     also = f"\nalso uffd watchpoint {', '.join(map(str, hit.also))}" if hit.also else ""
+    length = max(len(hit.old), len(hit.new))
+    more = f"(the first {SHOWN_BYTES} of {length} bytes)\n" if length > SHOWN_BYTES else ""
     return (
         f"\nUffd watchpoint {hit.watch}: {hit.text}{also}\n"
         f"{hit.access} at {where} by thread {hit.thread.number}{call}\n"
         f"Old: {dump(hit.old)}\n"
         f"New: {dump(hit.new)}\n"
+        f"{more}"
         f"{debugger.frame_line()}\n"
     )

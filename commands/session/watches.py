@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Watch:
     """One watched range. Addresses and lengths are bytes."""
 
-    def __init__(  # noqa: PLR0913 - a watch is the sum of what the user gave
+    def __init__(
         self,
         number: int,
         *,
@@ -75,7 +75,7 @@ class WatchTable:
         self._watches: dict[int, Watch] = {}
         self._next = 1
 
-    def create(  # noqa: PLR0913 - as Watch
+    def create(
         self,
         *,
         start: int,
@@ -127,7 +127,7 @@ class WatchTable:
         self._client.watch_delete(watch.id)
         del self._watches[watch.id]
 
-    def enable(self, number: int, enabled: bool) -> None:  # noqa: FBT001 - the state itself
+    def enable(self, number: int, enabled: bool) -> None:
         """Arm or disarm a watch that stays in the table."""
         watch = self.get(number)
         self._client.watch_enable(watch.id, enabled)

@@ -58,6 +58,13 @@ class Arch(Protocol):
         None where it writes none or that cannot be told from the instruction.
         """
 
+    def executed(self, code: bytes, before: int, after: int) -> bool:
+        """Return whether a step from ``before`` to ``after`` ran the instruction ``code``.
+
+        ``code`` is one that writes memory. Where the step ended in a signal's handler, or
+        where it began, the instruction is still to come.
+        """
+
 
 def for_machine(machine: str) -> Arch:
     """Return the processor that uname(2) calls ``machine``. Raises UnsupportedError."""

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 MASK = 2**64 - 1
 ARGUMENTS = ("rdi", "rsi", "rdx", "r10", "r8", "r9")
 CLONE = 56
+PREFIXES = frozenset(b"\x66\x67\xf0\xf2\xf3\x26\x2e\x36\x3e\x64\x65")
+STRING_OPCODES = frozenset(b"\xa4\xa5\xaa\xab\x6c\x6d")
+"""movs, stos, ins: with a repeat prefix they stay where they are until the last element."""
 
 
 class X86_64:  # noqa: N801 - the architecture's own name
@@ -77,6 +80,20 @@ class X86_64:  # noqa: N801 - the architecture's own name
         from pagezap.debugger.arch.x86_64_stores import store_width
 
         return store_width(code)
+
+    def executed(self, code: bytes, before: int, after: int) -> bool:
+        """See Arch."""
+        at = next((i for i, byte in enumerate(code) if byte not in PREFIXES), len(code))
+        repeated = any(byte in {0xF2, 0xF3} for byte in code[:at])
+        if at < len(code) and code[at] & 0xF0 == 0x40:
+            at += 1  # REX
+        opcode = code[at] if at < len(code) else 0
+        if after == before:
+            return repeated and opcode in STRING_OPCODES
+        if 0 < after - before <= self.longest_instruction:
+            return True
+        indirect = opcode == 0xFF and at + 1 < len(code) and code[at + 1] >> 3 & 7 in {2, 3}
+        return opcode == 0xE8 or indirect
 
 
 _cache: dict[str, int] = {}

@@ -9,12 +9,13 @@
 
 #include "pagezap/pagezap.h"
 
-#define CHECK_US    1000000
-#define LEFTOVER_US 50000
-#define REARM_US    1000
-#define DEFERRED_US 100
-#define ORPHAN_US   30000000
-#define FIXED	    4
+#define CHECK_US     1000000
+#define LEFTOVER_US  50000
+#define REARM_US     1000
+#define REARM_ALL_US 1000000 /* where too many pages are open to name each */
+#define DEFERRED_US  100
+#define ORPHAN_US    30000000
+#define FIXED	     4
 
 int pz_control_init(struct pz_session *s)
 {
@@ -168,6 +169,16 @@ static bool orphaned(const struct pz_session *s, uint64_t now)
 	return !s->owned && now - s->start_us >= ORPHAN_US;
 }
 
+static uint64_t rearm_after(const struct pz_session *s)
+{
+	return s->rearm.overflow || s->rearm_next.overflow ? REARM_ALL_US : REARM_US;
+}
+
+static bool rearm_waits(const struct pz_session *s)
+{
+	return s->rearm.count || s->rearm.overflow || s->rearm_next.count || s->rearm_next.overflow;
+}
+
 /* What is done while time passes, and between two chunks of long work. */
 void pz_tick(struct pz_session *s)
 {
@@ -178,10 +189,14 @@ void pz_tick(struct pz_session *s)
 		PZ_LOCKED(s);
 		if (s->n_deferred_hits)
 			pz_hits_tick(s);
-		if ((s->rearm.count || s->rearm.overflow) && now - s->rearm_us >= REARM_US) {
+		if (rearm_waits(s) && now - s->rearm_us >= rearm_after(s)) {
 			s->rearm_us = now;
-			if (!s->shown && !s->detaching)
-				pz_rearm(s, &s->rearm);
+			if (!s->shown && !s->detaching) {
+				/* Each stays open for one interval at least: the access that
+				 * waited for it has to be made before. */
+				pz_rearm(s, &s->rearm_next);
+				pz_pages_take(&s->rearm_next, &s->rearm);
+			}
 		}
 	}
 	if (s->count.leftovers && now - s->leftover_us >= LEFTOVER_US) {
@@ -207,8 +222,8 @@ static struct timespec next_tick(struct pz_session *s)
 		us = LEFTOVER_US;
 	if (atomic_load(&s->placement.hot))
 		us = PZ_WATCH_US;
-	if ((s->rearm.count || s->rearm.overflow) && !s->shown)
-		us = REARM_US;
+	if (rearm_waits(s) && !s->shown)
+		us = rearm_after(s);
 	if (s->n_deferred_hits)
 		us = DEFERRED_US;
 	return (struct timespec){(time_t)(us / 1000000), (long)(us % 1000000) * 1000};

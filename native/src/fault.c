@@ -281,7 +281,8 @@ void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
 		user_stop(s, f, w, line);
 	} else if (exact) {
 		record(s, f, w, line, PZ_BY_INFERIOR);
-		pz_pages_add(&s->opened, page);
+		pz_pages_add(&s->rearm, page);
+		pz_kick(s);
 		open_page(s, page, wp, write, true);
 	} else {
 		pz_pages_add(&s->rearm, page);

@@ -242,6 +242,16 @@ void pz_pages_add(struct pz_pages *p, uint64_t page)
 		p->page[p->count++] = page;
 }
 
+/* Adds all of one set to another and empties it. */
+void pz_pages_take(struct pz_pages *to, struct pz_pages *from)
+{
+	for (unsigned int i = 0; i < from->count; i++)
+		pz_pages_add(to, from->page[i]);
+	to->overflow = to->overflow || from->overflow;
+	from->count = 0;
+	from->overflow = false;
+}
+
 /*
  * Protects again what was opened for a while. Lock held, but given up while a mapping
  * changes: what is opened meanwhile comes into the emptied set, for the next time, and so

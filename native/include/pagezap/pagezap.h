@@ -137,6 +137,7 @@ bool pz_watch_covers(struct pz_session *s, uint64_t page);
 int pz_protect_all(struct pz_session *s, bool protect);
 void pz_protect_page(struct pz_session *s, uint64_t page, bool protect);
 void pz_pages_add(struct pz_pages *p, uint64_t page);
+void pz_pages_take(struct pz_pages *to, struct pz_pages *from);
 void pz_rearm(struct pz_session *s, struct pz_pages *p);
 
 /* calls.c: what a signal does to a system call. */

@@ -187,8 +187,9 @@ struct pz_session {
 	struct pz_hit hit[PZ_MAX_HITS];
 	uint64_t hit_order;
 	unsigned int n_deferred_hits;
-	struct pz_pages opened; /* unprotected until the next HIDE */
-	struct pz_pages rearm;	/* unprotected for about a millisecond */
+	struct pz_pages opened;	    /* unprotected until the next HIDE */
+	struct pz_pages rearm_next; /* of these, what has been open long enough */
+	struct pz_pages rearm;	    /* unprotected for about a millisecond */
 	unsigned int n_put_off;
 	struct pz_fault put_off[PZ_MAX_DEFERRED];
 	uint64_t last_remove_us;
