@@ -24,6 +24,7 @@ __all__ = [
     "end_process",
     "executable",
     "find_agent",
+    "has_capability",
     "has_pending",
     "machine",
     "mappings",
@@ -83,6 +84,11 @@ def namespace_pids(pid: int) -> list[int]:
     """Return the process's id in each pid namespace, ours first."""
     fields = status(pid)
     return [int(word) for word in fields.get("NSpid", str(pid)).split()]
+
+
+def has_capability(pid: int, number: int) -> bool:
+    """Return whether a process has a capability in effect; see capabilities(7)."""
+    return bool(int(status(pid).get("CapEff", "0"), 16) >> number & 1)
 
 
 def seccomp(pid: int, tid: int) -> int:

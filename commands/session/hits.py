@@ -105,7 +105,6 @@ class HitHandler:
         that is reported the helper shows everything to the debugger already.
         """
         self._log.forget()
-        self._interrupted = None
         while stop.reason == "signal" and stop.signal == "SIGSTOP" and stop.thread is not None:
             raw = self._client.hit_take(stop.thread.tid, step=True)
             if raw is None:
@@ -117,14 +116,17 @@ class HitHandler:
                 hit = self._judge(stop.thread, raw)
                 if hit is not None:
                     self._log.note(hit)
+                    self._interrupted = None
                     return stop
-            if self._interrupted is not None:
-                stop, self._interrupted = self._interrupted, None
-            else:
-                stop = self._debugger.resume_silently()
+            stop = self._go_on()
         if stop.reason != "exited" and stop.thread is not None:
             self._catch_up(stop.thread)
         return stop
+
+    def _go_on(self) -> Stop:
+        """Return the stop that came in the step over an access, or the next one."""
+        interrupted, self._interrupted = self._interrupted, None
+        return interrupted or self._debugger.resume_silently()
 
     def _catch_up(self, thread: Thread) -> None:
         """Report the system call that a thread made just before it stopped for another reason.
@@ -177,6 +179,7 @@ class HitHandler:
         code = self._read(pc, self._arch.longest_instruction)
         width = self._arch.store_width(code)
         window = width or GUESS_WINDOW
+        lead = self._lead(raw.address, width)
         before = self._read(raw.address, window)
         step = self._debugger.step_instruction()
         after = self._read(raw.address, window)
@@ -186,13 +189,25 @@ class HitHandler:
         if not self._arch.executed(code, pc, now):
             # A signal came first: the access is made, and stopped at, after its handler.
             return None
-        if width and raw.address % PAGE:
+        if width and self._lead(raw.address, width) == lead:
             return Write(raw.address, before, after)
-        # The width is not known, or the access may have begun on the page before: then what
-        # changed tells where it ended.
+        # The width is not known, or the access began on the page before: then what changed
+        # tells where it ended.
         extent = changed_extent(before, after)
         length = extent[0] + extent[1] if extent else min(len(after), width or 8)
         return Write(raw.address, before[:length], after[:length])
+
+    def _lead(self, address: int, width: int | None) -> bytes:
+        """Return the bytes before a page's first, where an access may have begun.
+
+        The fault of an access that comes over from an unwatched page names the page's start.
+        """
+        if not width or width == 1 or address % PAGE:
+            return b""
+        try:
+            return self._debugger.read_memory(address - width + 1, width - 1)
+        except RangeError:
+            return b""
 
     def _touched(self, thread: Thread, write: Write) -> list[Watch]:
         """Return the watches whose bytes the write touches, by a thread that counts."""

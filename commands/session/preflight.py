@@ -11,6 +11,8 @@ from pagezap.debugger.errors import HelperError, PermissionRefusedError, Unsuppo
 if TYPE_CHECKING:
     from pagezap.debugger.api import Inferior
 
+CAP_SYS_PTRACE = 19
+
 
 def check(inferior: Inferior) -> None:
     """Refuse an inferior or a kernel on which a session cannot work.
@@ -20,6 +22,30 @@ def check(inferior: Inferior) -> None:
     """
     check_injectable(inferior)
     check_helper()
+    check_privilege(inferior)
+
+
+def check_privilege(inferior: Inferior) -> None:
+    """Refuse a process that the kernel would give no userfaultfd that sees system calls.
+
+    The descriptor is made by the process itself, so it is its privilege that counts, not
+    the debugger's. See userfaultfd(2), vm.unprivileged_userfaultfd.
+    """
+    if procfs.has_capability(inferior.pid, CAP_SYS_PTRACE) or _everybody_may():
+        return
+    raise PermissionRefusedError(
+        f"Process {inferior.pid} may not make a userfaultfd (it lacks CAP_SYS_PTRACE)",
+        hint="allow it to everybody with: sysctl -w vm.unprivileged_userfaultfd=1",
+    )
+
+
+def _everybody_may() -> bool:
+    try:
+        with open("/proc/sys/vm/unprivileged_userfaultfd") as file:
+            return file.read().strip() != "0"
+    except OSError:
+        # A kernel from before this restriction.
+        return True
 
 
 def check_injectable(inferior: Inferior) -> None:
@@ -59,14 +85,4 @@ def check_helper() -> None:
             f"This kernel gives the helper no userfaultfd ({detail})",
             hint="uffd-doctor tells what is missing and how to allow it",
             kind="no-userfaultfd",
-        )
-
-
-def check_uid(inferior: Inferior) -> None:
-    """Refuse another user's process unless we are root."""
-    uid = procfs.uid(inferior.pid)
-    if os.geteuid() not in {0, uid}:
-        raise PermissionRefusedError(
-            f"Process {inferior.pid} belongs to user {uid}",
-            hint="run the debugger as that user or as root",
         )
