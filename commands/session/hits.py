@@ -148,8 +148,9 @@ class HitHandler:
             if raw.kernel:
                 write = self._kernel_write(raw)
             else:
-                pc = self._debugger.read_registers([self._arch.pc])[self._arch.pc]
-                write = self._step_over(raw, pc)
+                # Elsewhere it stands in a handler that came before: the access comes again.
+                at = self._debugger.read_registers([self._arch.pc])[self._arch.pc]
+                write = self._step_over(raw, pc) if at == pc else None
             touched = self._touched(thread, write) if write is not None else []
             if write is not None and touched:
                 reported = [watch for watch in touched if self._counts(watch, write)]

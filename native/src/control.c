@@ -174,11 +174,6 @@ static uint64_t rearm_after(const struct pz_session *s)
 	return s->rearm.overflow || s->rearm_next.overflow ? REARM_ALL_US : REARM_US;
 }
 
-static bool rearm_waits(const struct pz_session *s)
-{
-	return s->rearm.count || s->rearm.overflow || s->rearm_next.count || s->rearm_next.overflow;
-}
-
 /* What is done while time passes, and between two chunks of long work. */
 void pz_tick(struct pz_session *s)
 {
@@ -189,7 +184,7 @@ void pz_tick(struct pz_session *s)
 		PZ_LOCKED(s);
 		if (s->n_deferred_hits)
 			pz_hits_tick(s);
-		if (rearm_waits(s) && now - s->rearm_us >= rearm_after(s)) {
+		if (pz_rearm_waits(s) && now - s->rearm_us >= rearm_after(s)) {
 			s->rearm_us = now;
 			if (!s->shown && !s->detaching) {
 				/* Each stays open for one interval at least: the access that
@@ -222,7 +217,7 @@ static struct timespec next_tick(struct pz_session *s)
 		us = LEFTOVER_US;
 	if (atomic_load(&s->placement.hot))
 		us = PZ_WATCH_US;
-	if (rearm_waits(s) && !s->shown)
+	if (pz_rearm_waits(s) && !s->shown)
 		us = rearm_after(s);
 	if (s->n_deferred_hits)
 		us = DEFERRED_US;

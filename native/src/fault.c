@@ -185,7 +185,10 @@ static void kernel_stop(struct pz_session *s, const struct pz_fault *f, const st
 	}
 	if (again)
 		h->running = 0; /* still copying */
-	pz_pages_add(exact ? &s->opened : &s->rearm, page);
+	if (exact)
+		pz_pages_add(&s->opened, page);
+	else
+		pz_rearm_soon(s, page);
 	open_page(s, page, wp, write, true);
 }
 
@@ -220,8 +223,7 @@ static void user_stop(struct pz_session *s, const struct pz_fault *f, const stru
 	if (pz_hit_signal(s, h)) {
 		pz_hit_clear(h);
 		record(s, f, w, line, PZ_BY_INFERIOR);
-		pz_pages_add(&s->rearm, pz_page_down(f->address));
-		pz_kick(s);
+		pz_rearm_soon(s, pz_page_down(f->address));
 		open_page(s, pz_page_down(f->address), wp, write, true);
 	}
 }
@@ -239,8 +241,7 @@ static void foreign(struct pz_session *s, const struct pz_fault *f, const struct
 		by = PZ_BY_DEBUGGER;
 	if (exact)
 		record(s, f, w, NULL, by);
-	pz_pages_add(&s->rearm, page);
-	pz_kick(s);
+	pz_rearm_soon(s, page);
 	open_page(s, page, wp, true, true);
 }
 
@@ -281,12 +282,10 @@ void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
 		user_stop(s, f, w, line);
 	} else if (exact) {
 		record(s, f, w, line, PZ_BY_INFERIOR);
-		pz_pages_add(&s->rearm, page);
-		pz_kick(s);
+		pz_rearm_soon(s, page);
 		open_page(s, page, wp, write, true);
 	} else {
-		pz_pages_add(&s->rearm, page);
-		pz_kick(s);
+		pz_rearm_soon(s, page);
 		open_page(s, page, wp, write, true);
 	}
 }
@@ -306,8 +305,7 @@ static void retry_put_off(struct pz_session *s)
 		serve(s, page, list[i].flags & UFFD_PAGEFAULT_FLAG_WP);
 		if (pz_watch_covers(s, page)) {
 			/* A HIDE in between armed it already, and must not have done so in vain. */
-			pz_pages_add(&s->rearm, page);
-			pz_kick(s);
+			pz_rearm_soon(s, page);
 		}
 	}
 }

@@ -242,6 +242,21 @@ void pz_pages_add(struct pz_pages *p, uint64_t page)
 		p->page[p->count++] = page;
 }
 
+bool pz_rearm_waits(const struct pz_session *s)
+{
+	return s->rearm.count || s->rearm.overflow || s->rearm_next.count || s->rearm_next.overflow;
+}
+
+/* Has a page protected again by the main thread, which is woken where it has no timer yet. */
+void pz_rearm_soon(struct pz_session *s, uint64_t page)
+{
+	bool waits = pz_rearm_waits(s);
+
+	pz_pages_add(&s->rearm, page);
+	if (!waits)
+		pz_kick(s);
+}
+
 /* Adds all of one set to another and empties it. */
 void pz_pages_take(struct pz_pages *to, struct pz_pages *from)
 {

@@ -138,6 +138,8 @@ int pz_protect_all(struct pz_session *s, bool protect);
 void pz_protect_page(struct pz_session *s, uint64_t page, bool protect);
 void pz_pages_add(struct pz_pages *p, uint64_t page);
 void pz_pages_take(struct pz_pages *to, struct pz_pages *from);
+bool pz_rearm_waits(const struct pz_session *s);
+void pz_rearm_soon(struct pz_session *s, uint64_t page);
 void pz_rearm(struct pz_session *s, struct pz_pages *p);
 
 /* calls.c: what a signal does to a system call. */
