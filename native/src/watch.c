@@ -283,10 +283,19 @@ void pz_rearm(struct pz_session *s, struct pz_pages *p)
 			p->overflow = true;
 		return;
 	}
-	for (unsigned int i = 0; i < set.count; i++) {
-		uint64_t page = set.page[i];
+	/* Pages in a row by one call: each costs every processor a flush. */
+	for (unsigned int i = 0, n; i < set.count; i += n) {
+		uint64_t start = set.page[i];
 
-		if (pz_watch_covers(s, page) && protect_range(s, page, page + PZ_PAGE, true))
-			pz_pages_add(p, page);
+		n = 1;
+		if (!pz_watch_covers(s, start))
+			continue;
+		while (i + n < set.count && set.page[i + n] == start + n * PZ_PAGE &&
+		       pz_watch_covers(s, set.page[i + n]))
+			n++;
+		if (!protect_range(s, start, start + n * PZ_PAGE, true))
+			continue;
+		for (unsigned int k = 0; k < n; k++)
+			pz_pages_add(p, start + k * PZ_PAGE);
 	}
 }
