@@ -71,4 +71,7 @@ class UffdList(Command):
         """Return the watches; none where there is no session."""
         del arguments
         session = context.session()
-        return ListResult([] if session is None else session.watches.all())
+        if session is None:
+            return ListResult([])
+        session.count_traced()
+        return ListResult(session.watches.all())

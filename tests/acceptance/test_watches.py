@@ -151,11 +151,19 @@ def test_each_of_many_calls_into_one_buffer_is_traced(batch, inferiors):
     """The page is protected again after a while, not only at the next stop."""
     running = inferiors.start("reader.c", "50")
     stops, output = drive(
-        batch, running, "uffd-watch --trace area + 0x185, +16K", more=["uffd-trace show --json"]
+        batch,
+        running,
+        "uffd-watch --trace area + 0x185, +16K",
+        more=[
+            "python hits = gdb.execute('uffd-list --json', to_string=True)",
+            "uffd-trace show --json",
+            "python import json; print('LISTED', json.loads(hits)['watches'][0]['hits'])",
+        ],
     )
     assert stops == []
     events = output.json()["events"]
     assert 1 < len(events) <= 100
+    assert f"LISTED {len(events)}\n" in output.stdout
     assert {event["syscall"] for event in events} == {"read"}
     assert {event["address"] for event in events} == {running.control.base + 0x185}
     assert running.control.result(0) == 50
