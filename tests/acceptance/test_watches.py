@@ -156,8 +156,8 @@ def test_each_of_many_calls_into_one_buffer_is_traced(batch, inferiors):
         "uffd-watch --trace area + 0x185, +16K",
         more=[
             "python hits = gdb.execute('uffd-list --json', to_string=True)",
-            "uffd-trace show --json",
             "python import json; print('LISTED', json.loads(hits)['watches'][0]['hits'])",
+            "uffd-trace show --json",
         ],
     )
     assert stops == []
