@@ -148,9 +148,12 @@ class HitHandler:
             if raw.kernel:
                 write = self._kernel_write(raw)
             else:
-                # Elsewhere it stands in a handler that came before: the access comes again.
-                at = self._debugger.read_registers([self._arch.pc])[self._arch.pc]
-                write = self._step_over(raw, pc) if at == pc else None
+                pc = self._debugger.read_registers([self._arch.pc])[self._arch.pc]
+                write = self._step_over(raw, pc)
+                if write is not None and pc != raw.pc and write.old == write.new:
+                    # It stood in a signal's handler that came before, not in a copy of the
+                    # instruction by which gdb steps past a breakpoint: the access comes again.
+                    write = None
             touched = self._touched(thread, write) if write is not None else []
             if write is not None and touched:
                 reported = [watch for watch in touched if self._counts(watch, write)]
