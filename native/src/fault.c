@@ -350,15 +350,18 @@ static void *fault_main(void *argument)
 			      {.fd = s->stop_fd, .events = POLLIN}};
 
 	pz_place_init(s);
-	for (;;) {
-		bool waiting = s->n_put_off && !s->hold;
-		int n = poll(p, 2, waiting ? 1 : -1);
+	while (!atomic_load(&s->fault_stop)) {
 		pid_t tid = 0;
 
-		if ((n < 0 && errno != EINTR) || p[1].revents)
+		if (handle_one(s, &tid)) {
+			/* No poll in between: served at SCHED_IDLE, the thread has run, and has
+			 * faulted again, before the serving call returned. */
+			if (tid)
+				pz_place_fault(s, tid);
+			continue;
+		}
+		if (poll(p, 2, s->n_put_off && !s->hold ? 1 : -1) < 0 && errno != EINTR)
 			break;
-		if ((waiting || p[0].revents & POLLIN) && handle_one(s, &tid) && tid)
-			pz_place_fault(s, tid);
 		if (p[0].revents & (POLLERR | POLLHUP))
 			break;
 	}
@@ -388,6 +391,7 @@ void pz_fault_stop(struct pz_session *s)
 
 	if (!s->fault_thread_runs)
 		return;
+	atomic_store(&s->fault_stop, true);
 	if (write(s->stop_fd, &one, sizeof(one)) < 0)
 		return;
 	pthread_join(s->fault_thread, NULL);

@@ -3,7 +3,8 @@
  * a quarter of one served across CPUs, where each side wakes an idle CPU. So where one
  * thread faults again and again the fault thread is pinned to its CPU, with SCHED_IDLE:
  * the scheduler takes a CPU that runs only such tasks for idle, so that the thread it
- * wakes stays there instead of moving to another one.
+ * wakes stays there instead of moving to another one. The main thread goes there as well:
+ * where it fell asleep on another CPU, that one would pull the faulting thread over.
  *
  * A SCHED_IDLE task starves where others want the CPU. It is one only during a burst, and
  * only while it need not wait for its CPU: it looks at its own waiting time, and the main
@@ -20,10 +21,12 @@
 #include "pagezap/pagezap.h"
 
 #define ROW	       32      /* faults of one thread in a row */
-#define HOT_ROW	       128     /* between two looks at where it runs */
-#define BURST_US       6400    /* a row within that time */
-#define LOCK_NS	       2000000 /* patience with a holder that may starve */
-#define WAITED_NS      500000  /* for its CPU, between two looks: others want it */
+#define HOT_ROW	       16      /* the same while it is hot */
+#define LOOK_ROWS      8       /* of these, between two looks at where it runs */
+#define BURST_US       200     /* a fault, on the average of a row */
+#define PATIENCE_NS    200000  /* with the fault thread, which holds the lock for a fault */
+#define LOCK_NS	       2000000 /* with a holder that may starve */
+#define WAITED_NS      2000000 /* for its CPU, between two looks: others want it */
 #define BACKOFF_MIN_US 100000
 #define BACKOFF_MAX_US 10000000
 #define NICE_ZERO      20 /* nice 0, as RLIMIT_NICE counts */
@@ -127,6 +130,7 @@ void pz_place_cool(struct pz_session *s)
 	atomic_store(&p->hot, false);
 	set_policy(0, SCHED_OTHER);
 	set_cpu(0, -1);
+	set_cpu(getpid(), -1);
 }
 
 static void heat(struct pz_session *s, pid_t tid)
@@ -136,6 +140,7 @@ static void heat(struct pz_session *s, pid_t tid)
 	int cpu = task_cpu(s, tid);
 
 	p->waited_ns = waited;
+	p->rows = 0;
 	if (cpu < 0 || cpu >= CPU_SETSIZE)
 		return;
 	if (atomic_load(&p->hot) && waited - before > WAITED_NS) {
@@ -143,8 +148,11 @@ static void heat(struct pz_session *s, pid_t tid)
 		pz_place_cool(s);
 		return;
 	}
-	if (cpu != p->cpu || !atomic_load(&p->hot))
+	if (cpu != p->cpu || !atomic_load(&p->hot)) {
 		set_cpu(0, cpu);
+		if (p->may_idle)
+			set_cpu(getpid(), cpu);
+	}
 	p->cpu = cpu;
 	if (p->may_idle && !atomic_load(&p->hot)) {
 		atomic_store(&p->hot, true);
@@ -157,7 +165,8 @@ static void heat(struct pz_session *s, pid_t tid)
 void pz_place_fault(struct pz_session *s, pid_t tid)
 {
 	struct pz_placement *p = &s->placement;
-	uint64_t now;
+	uint64_t now, elapsed;
+	unsigned int row;
 
 	atomic_fetch_add_explicit(&p->progress, 1, memory_order_relaxed);
 	if (tid != p->tid) {
@@ -167,14 +176,20 @@ void pz_place_fault(struct pz_session *s, pid_t tid)
 	}
 	if (p->in_row == 0)
 		p->row_start_us = pz_now_us();
-	if (++p->in_row < (atomic_load(&p->hot) ? HOT_ROW : ROW))
+	row = atomic_load(&p->hot) ? HOT_ROW : ROW;
+	if (++p->in_row < row)
 		return;
 	now = pz_now_us();
+	elapsed = now - p->row_start_us;
 	p->in_row = 0;
-	if (now - p->row_start_us > BURST_US * (HOT_ROW / ROW) || now < p->not_before)
+	if (elapsed > BURST_US * row || now < p->not_before) {
 		pz_place_cool(s);
-	else
+		return;
+	}
+	/* A slow row: the thread may have been moved away. */
+	if (row == ROW || ++p->rows == LOOK_ROWS || elapsed > p->fast_us + p->fast_us / 2)
 		heat(s, tid);
+	p->fast_us = row == ROW ? elapsed : pz_min(elapsed, p->fast_us + p->fast_us / 16 + 1);
 }
 
 /* Main thread: back to normal from outside; with a penalty where it starved. */
@@ -191,6 +206,7 @@ static void cool_from_outside(struct pz_session *s, bool starved)
 			     pz_max(atomic_load(&p->backoff_us) / 2, BACKOFF_MIN_US));
 	set_policy(p->fault_tid, SCHED_OTHER);
 	set_cpu(p->fault_tid, -1);
+	set_cpu(0, -1);
 }
 
 /* Main thread: did the burst end, or does a fault wait and nothing happens? */
@@ -211,26 +227,28 @@ void pz_place_watch(struct pz_session *s)
 	p->watched_progress = progress;
 }
 
-/*
- * The holder may be the fault thread, preempted while it is SCHED_IDLE, and it may become
- * that again while we wait.
- */
-void pz_lock(struct pz_session *s)
+static int lock_within(struct pz_session *s, long ns)
 {
 	struct timespec until;
 
-	if (pthread_mutex_trylock(&s->lock) == 0)
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += ns;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	return pthread_mutex_clocklock(&s->lock, CLOCK_MONOTONIC, &until);
+}
+
+/*
+ * The holder may be the fault thread: for a microsecond as a rule, but it may be preempted
+ * while it is SCHED_IDLE, and it may become that again while we wait.
+ */
+void pz_lock(struct pz_session *s)
+{
+	if (pthread_mutex_trylock(&s->lock) == 0 || lock_within(s, PATIENCE_NS) == 0)
 		return;
 	cool_from_outside(s, false);
-	do {
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += LOCK_NS;
-		if (until.tv_nsec >= 1000000000) {
-			until.tv_nsec -= 1000000000;
-			until.tv_sec++;
-		}
-		if (pthread_mutex_clocklock(&s->lock, CLOCK_MONOTONIC, &until) == 0)
-			return;
+	while (lock_within(s, LOCK_NS))
 		cool_from_outside(s, true);
-	} while (true);
 }

@@ -12,7 +12,8 @@
  * number of CPUs) for both; else only the floor is pinned.
  *
  * KIND chooses what the floor's handler does: 0 copies a page, 1 ends a
- * write protection, 2 moves a page back from a stash of the same mm.
+ * write protection, 2 moves a page back from a stash of the same mm, 3 ends a
+ * write protection and asks before where the thread was.
  */
 #define _GNU_SOURCE
 #include <linux/userfaultfd.h>
@@ -38,6 +39,7 @@ struct uffdio_move {
 #define COPY	0
 #define PROTECT 1
 #define MOVE	2
+#define NAMED	3
 
 char *floor_area;
 char *subject_area;
@@ -94,6 +96,23 @@ static void pin_to(int cpu)
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
+/* Where the thread faulted: what a record of its access has to know, and no more. */
+static void read_counter(pid_t tid)
+{
+	static pid_t last;
+	static int fd = -1;
+	char path[64], line[192];
+
+	if (tid != last) {
+		close(fd);
+		snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", tid);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		last = tid;
+	}
+	if (pread(fd, line, sizeof(line), 0) <= 0)
+		die("the faulting thread's program counter");
+}
+
 static void *handle(void *unused)
 {
 	static char page[4096] __attribute__((aligned(4096)));
@@ -108,6 +127,8 @@ static void *handle(void *unused)
 		if (message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) {
 			struct uffdio_writeprotect wp = {.range = {at, PAGE}};
 
+			if (kind == NAMED)
+				read_counter((pid_t)message.arg.pagefault.feat.ptid);
 			ioctl(uffd, UFFDIO_WRITEPROTECT, &wp);
 		} else if (kind == MOVE) {
 			struct uffdio_move move = {
@@ -128,7 +149,7 @@ static void *handle(void *unused)
 
 static void prepare_floor(void)
 {
-	if (kind == PROTECT) {
+	if (kind == PROTECT || kind == NAMED) {
 		struct uffdio_writeprotect wp = {
 			.range = {(uint64_t)floor_area, area_length},
 			.mode = UFFDIO_WRITEPROTECT_MODE_WP,
@@ -225,6 +246,8 @@ int main(int argc, char **argv)
 	uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
 	if (kind == MOVE)
 		api.features = UFFD_FEATURE_MOVE;
+	if (kind == NAMED)
+		api.features = UFFD_FEATURE_THREAD_ID;
 	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api))
 		die("userfaultfd");
 	control->base = (uint64_t)subject_area;
@@ -235,7 +258,7 @@ int main(int argc, char **argv)
 	reg = (struct uffdio_register){
 		.range = {(uint64_t)floor_area, area_length},
 		.mode = UFFDIO_REGISTER_MODE_MISSING |
-			(kind == PROTECT ? UFFDIO_REGISTER_MODE_WP : 0),
+			(kind == PROTECT || kind == NAMED ? UFFDIO_REGISTER_MODE_WP : 0),
 	};
 	if (ioctl(uffd, UFFDIO_REGISTER, &reg))
 		die("register");

@@ -131,7 +131,9 @@ struct pz_placement {
 	pid_t tid;	    /* of the last fault */
 	unsigned int in_row;
 	uint64_t row_start_us;
-	int cpu; /* where it is pinned, or -1 */
+	unsigned int rows; /* since the last look at where it runs */
+	uint64_t fast_us;  /* a row that took its normal time */
+	int cpu;	   /* where it is pinned, or -1 */
 	uint64_t watched_us, watched_progress;
 };
 
@@ -165,6 +167,7 @@ struct pz_session {
 	struct pz_placement placement;
 	pthread_t fault_thread;
 	bool fault_thread_runs;
+	_Atomic bool fault_stop;
 	pthread_mutex_t lock; /* all of what follows, and `shared` */
 	_Atomic unsigned int fault_wants;
 	bool hold; /* recovery: faults are put off until the ledger is exact */
