@@ -27,6 +27,8 @@ void pz_entry_set(struct pz_session *s, uint64_t *entry, uint64_t value)
 {
 	account(s, *entry, -1);
 	account(s, value, 1);
+	if (pz_entry_state(value) == PZ_STASH)
+		s->stash_changes++;
 	__atomic_store_n(entry, value, __ATOMIC_RELEASE);
 }
 

@@ -28,11 +28,16 @@ static uint64_t served_value(uint64_t e, bool mark_shown)
 
 static int copy_content(struct pz_session *s, struct pz_region *r, uint64_t page, bool protect)
 {
-	int error = pz_content_read(s, r, page, s->page_buffer);
+	const void *content = pz_ahead_content(s, r, page);
 
-	if (error)
-		return error;
-	return pz_uffd_copy(s->uffd, page, s->page_buffer, PZ_PAGE, protect, NULL);
+	if (!content) {
+		int error = pz_content_read(s, r, page, s->page_buffer);
+
+		if (error)
+			return error;
+		content = s->page_buffer;
+	}
+	return pz_uffd_copy(s->uffd, page, content, PZ_PAGE, protect, NULL);
 }
 
 static int copy_zeros(struct pz_session *s, uint64_t page, bool protect)

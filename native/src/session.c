@@ -74,7 +74,8 @@ static int open_own(struct pz_session *s)
 	s->shared = map_shared(s->shared_fd, PZ_SHARED_LENGTH);
 	s->page_buffer = malloc(BUFFER_LENGTH);
 	s->main_buffer = malloc(PZ_PAGE);
-	if (!s->shared || !s->page_buffer || !s->main_buffer)
+	s->ahead.buffer = malloc(PZ_AHEAD_PAGES * PZ_PAGE);
+	if (!s->shared || !s->page_buffer || !s->main_buffer || !s->ahead.buffer)
 		return -ENOMEM;
 	s->shared->magic = PZ_SHARED_MAGIC;
 	s->ledger = (uint64_t *)((char *)s->shared + PZ_LEDGER_OFFSET);
@@ -188,5 +189,6 @@ void pz_session_deinit(struct pz_session *s)
 		munmap(s->shared, PZ_SHARED_LENGTH);
 	free(s->page_buffer);
 	free(s->main_buffer);
+	free(s->ahead.buffer);
 	free(s->free_slots.slot);
 }

@@ -75,6 +75,19 @@ def test_keep_again_after_faults(program: Path, no_move: bool) -> None:
             assert inferior.sum() != before
 
 
+def test_what_was_read_ahead_is_not_served_once_the_page_has_changed(program: Path) -> None:
+    with session(program) as (inferior, client):
+        inferior.ask("fill", 6)
+        client.keep(inferior.buffer, inferior.length)
+        inferior.ask("read", 0)
+        inferior.ask("read", PAGE)  # the second in a row: the pages after it are read as well
+        for value in (171, 172, 173):
+            inferior.ask("write", 5 * PAGE, value)
+            client.keep(inferior.buffer + 5 * PAGE, PAGE)
+            assert inferior.ask("read", 4 * PAGE) != str(value)
+            assert inferior.ask("read", 5 * PAGE) == str(value)
+
+
 @ways
 def test_no_update_is_lost_under_writers(program: Path, no_move: bool) -> None:
     with session(program, no_move=no_move) as (inferior, client):

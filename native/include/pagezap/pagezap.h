@@ -50,6 +50,9 @@ int pz_agent_guard_remove(struct pz_session *s);
 int pz_agent_end(struct pz_session *s);
 bool pz_agent_alive(struct pz_session *s);
 
+/* ahead.c: contents of the stash, for the fault thread. */
+const void *pz_ahead_content(struct pz_session *s, const struct pz_region *r, uint64_t page);
+
 /* procfs.c */
 int pz_proc_open(pid_t pid, const char *leaf, int flags);
 int pz_proc_status_field(pid_t pid, pid_t tid, const char *field, uint64_t *ret);

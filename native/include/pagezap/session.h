@@ -94,6 +94,16 @@ struct pz_fd_slot {
 	uint64_t used;
 };
 
+#define PZ_AHEAD_PAGES 16
+
+/* See ahead.c. Addresses are those of the stash. */
+struct pz_ahead {
+	uint8_t *buffer; /* PZ_AHEAD_PAGES */
+	uint64_t start, end;
+	uint64_t next;
+	uint64_t changes;
+};
+
 #define PZ_FD_SLOTS 32
 
 struct pz_fd_cache {
@@ -201,6 +211,8 @@ struct pz_session {
 	struct pz_free_slots free_slots;
 	struct pz_fd_cache syscall_files; /* fault thread and main, under lock */
 	struct pz_fd_cache stat_files;	  /* fault thread */
+	uint64_t stash_changes;		  /* contents that came into the stash */
+	struct pz_ahead ahead;		  /* fault thread, under lock */
 	uint8_t *page_buffer;		  /* 64 pages, fault thread */
 	uint8_t *main_buffer;		  /* 64 pages, main thread */
 
