@@ -198,9 +198,6 @@ class HitHandler:
         # The width is not known, or the access began on the page before: then what changed
         # tells where it ended.
         extent = changed_extent(before, after)
-        if extent is None and width is None:
-            # No store, and nothing changed: the fault was of an access made since.
-            return None
         length = extent[0] + extent[1] if extent else min(len(after), width or 8)
         return Write(raw.address, before[:length], after[:length])
 

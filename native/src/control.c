@@ -187,10 +187,7 @@ void pz_tick(struct pz_session *s)
 		if (pz_rearm_waits(s) && now - s->rearm_us >= rearm_after(s)) {
 			s->rearm_us = now;
 			if (!s->shown && !s->detaching) {
-				/* Each stays open for one interval at least: the access that
-				 * waited for it has to be made before. */
-				pz_rearm(s, &s->rearm_next);
-				pz_pages_take(&s->rearm_next, &s->rearm);
+				pz_rearm_tick(s);
 			}
 		}
 	}

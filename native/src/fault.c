@@ -1,6 +1,5 @@
 /* The fault thread: reads the userfaultfd, decides, resolves or stops. */
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,9 +7,8 @@
 
 #include "pagezap/pagezap.h"
 
-#define UNKNOWN_CALL "-2 0x0 0x0"
-#define STACK_SIZE   (256 * 1024)
-#define RUNNING_US   2000
+#define STACK_SIZE (256 * 1024)
+#define PUT_OFF_US 1000 /* between two tries of what was put off */
 
 void pz_kick(struct pz_session *s)
 {
@@ -18,32 +16,6 @@ void pz_kick(struct pz_session *s)
 
 	if (write(s->kick_fd, &one, sizeof(one)) < 0)
 		return; /* full: it is awake */
-}
-
-/* The thread's line of /proc/PID/task/TID/syscall, once it sleeps in its fault. */
-static ssize_t blocked_line(struct pz_session *s, pid_t tid, char *line, size_t size)
-{
-	uint64_t end = pz_now_us() + RUNNING_US; /* a yield may take milliseconds */
-	ssize_t n;
-
-	do {
-		const struct pz_hit *h;
-
-		n = pz_cache_read(&s->syscall_files, s->options.pid, tid, line, size);
-		if (n <= 0 || strncmp(line, "running", 7) != 0)
-			return n;
-		/* With a signal pending it spins inside its call: the one that was hit before,
-		 * or the one after that, whose name may not be known. */
-		h = pz_hit_of(s, tid);
-		if (h && h->ready && (h->head.flags & PZ_HIT_KERNEL))
-			return snprintf(line, size, "%s",
-					!h->ended    ? h->line
-					: h->next[0] ? h->next
-						     : UNKNOWN_CALL);
-		sched_yield();
-	} while (pz_now_us() < end);
-	/* A signal keeps it awake: in a call, perhaps, so that it has to be let go. */
-	return snprintf(line, size, UNKNOWN_CALL);
 }
 
 static void open_page(struct pz_session *s, uint64_t page, bool wp, bool write, bool mark)
@@ -188,7 +160,7 @@ static void kernel_stop(struct pz_session *s, const struct pz_fault *f, const st
 	if (exact)
 		pz_pages_add(&s->opened, page);
 	else
-		pz_rearm_soon(s, page);
+		pz_rearm_soon(s, page, f->tid);
 	open_page(s, page, wp, write, true);
 }
 
@@ -223,7 +195,7 @@ static void user_stop(struct pz_session *s, const struct pz_fault *f, const stru
 	if (pz_hit_signal(s, h)) {
 		pz_hit_clear(h);
 		record(s, f, w, line, PZ_BY_INFERIOR);
-		pz_rearm_soon(s, pz_page_down(f->address));
+		pz_rearm_soon(s, pz_page_down(f->address), f->tid);
 		open_page(s, pz_page_down(f->address), wp, write, true);
 	}
 }
@@ -241,8 +213,19 @@ static void foreign(struct pz_session *s, const struct pz_fault *f, const struct
 		by = PZ_BY_DEBUGGER;
 	if (exact)
 		record(s, f, w, NULL, by);
-	pz_rearm_soon(s, page);
+	pz_rearm_soon(s, page, 0);
 	open_page(s, page, wp, true, true);
+}
+
+/* Has whoever waits for a page fault on it again, soon. */
+static void fault_again(struct pz_session *s, uint64_t page)
+{
+	if (!s->n_put_off)
+		s->put_off_us = pz_now_us();
+	if (s->n_put_off < PZ_MAX_DEFERRED)
+		s->put_off[s->n_put_off++] = (struct pz_fault){.address = page, .again = true};
+	else
+		pz_uffd_wake(s->uffd, page, PZ_PAGE);
 }
 
 void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
@@ -254,6 +237,7 @@ void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
 	const struct pz_watch *w = NULL;
 	bool exact = false, stopping = false, kernel;
 	char line[PZ_LINE];
+	int error;
 
 	s->count.faults++;
 	if (wp && r && (r->modes & UFFDIO_REGISTER_MODE_MISSING) &&
@@ -269,7 +253,12 @@ void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
 		step_fault(s, page, f->address, wp);
 		return;
 	}
-	if (blocked_line(s, f->tid, line, sizeof(line)) <= 0) {
+	error = pz_look(s, f, line, sizeof(line));
+	if (error == -EAGAIN) {
+		fault_again(s, page);
+		return;
+	}
+	if (error) {
 		foreign(s, f, w, exact);
 		return;
 	}
@@ -282,10 +271,10 @@ void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
 		user_stop(s, f, w, line);
 	} else if (exact) {
 		record(s, f, w, line, PZ_BY_INFERIOR);
-		pz_rearm_soon(s, page);
+		pz_rearm_soon(s, page, f->tid);
 		open_page(s, page, wp, write, true);
 	} else {
-		pz_rearm_soon(s, page);
+		pz_rearm_soon(s, page, f->tid);
 		open_page(s, page, wp, write, true);
 	}
 }
@@ -295,17 +284,22 @@ static void retry_put_off(struct pz_session *s)
 	unsigned int n = s->n_put_off;
 	struct pz_fault list[PZ_MAX_DEFERRED];
 
-	if (!n || s->hold)
+	if (!n || s->hold || pz_now_us() - s->put_off_us < PUT_OFF_US)
 		return;
+	s->put_off_us = pz_now_us();
 	memcpy(list, s->put_off, n * sizeof(list[0]));
 	s->n_put_off = 0;
 	for (unsigned int i = 0; i < n; i++) {
 		uint64_t page = pz_page_down(list[i].address);
 
+		if (list[i].again) {
+			pz_uffd_wake(s->uffd, page, PZ_PAGE);
+			continue;
+		}
 		serve(s, page, list[i].flags & UFFD_PAGEFAULT_FLAG_WP);
 		if (pz_watch_covers(s, page)) {
 			/* A HIDE in between armed it already, and must not have done so in vain. */
-			pz_rearm_soon(s, page);
+			pz_rearm_soon(s, page, 0);
 		}
 	}
 }

@@ -63,6 +63,24 @@ int pz_proc_status_field(pid_t pid, pid_t tid, const char *field, uint64_t *ret)
 	}
 }
 
+/* A signal that the task does not block waits for it. */
+bool pz_proc_signal_pending(pid_t pid, pid_t tid)
+{
+	char text[4096];
+	uint64_t value[3] = {0};
+	const char *names[] = {"\nSigPnd:", "\nShdPnd:", "\nSigBlk:"};
+
+	if (read_text(pid, tid, "status", text, sizeof(text)) < 0)
+		return false;
+	for (int i = 0; i < 3; i++) {
+		const char *at = strstr(text, names[i]);
+
+		if (at)
+			value[i] = strtoull(at + strlen(names[i]), NULL, 16);
+	}
+	return (value[0] | value[1]) & ~value[2];
+}
+
 static const char *after_comm(char *text)
 {
 	char *at = strrchr(text, ')');

@@ -126,6 +126,7 @@ int pz_session_init(struct pz_session *s, const struct pz_options *options, cons
 	pthread_mutex_init(&s->lock, NULL);
 	pz_cache_init(&s->syscall_files, "syscall");
 	pz_cache_init(&s->stat_files, "stat");
+	pz_cache_init(&s->run_files, "schedstat");
 	s->same_pid_namespace = same_pid_namespace(options->pid);
 	error = open_inferior(s, ret_why);
 	if (error)
@@ -182,6 +183,7 @@ void pz_session_deinit(struct pz_session *s)
 		pz_close_cleanup(fds[i]);
 	pz_cache_deinit(&s->syscall_files);
 	pz_cache_deinit(&s->stat_files);
+	pz_cache_deinit(&s->run_files);
 	pz_trace_deinit(s);
 	if (s->mailbox)
 		munmap((void *)(uintptr_t)s->mailbox, PZ_PAGE);

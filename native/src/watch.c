@@ -68,7 +68,7 @@ const struct pz_watch *pz_watch_on_page(struct pz_session *s, uint64_t page, boo
 }
 
 /* Lock held; given up between chunks and while a mapping changes. */
-static int protect_range(struct pz_session *s, uint64_t start, uint64_t end, bool protect)
+int pz_protect_range(struct pz_session *s, uint64_t start, uint64_t end, bool protect)
 {
 	unsigned int patience = PATIENCE;
 	uint64_t at = start;
@@ -107,7 +107,7 @@ static int protect_range(struct pz_session *s, uint64_t start, uint64_t end, boo
 
 void pz_protect_page(struct pz_session *s, uint64_t page, bool protect)
 {
-	protect_range(s, page, page + PZ_PAGE, protect);
+	pz_protect_range(s, page, page + PZ_PAGE, protect);
 }
 
 /* The first error; the other watches are seen to all the same. */
@@ -120,7 +120,7 @@ int pz_protect_all(struct pz_session *s, bool protect)
 		int error = 0;
 
 		if (w->enabled)
-			error = protect_range(s, first_page(w), last_page_end(w), protect);
+			error = pz_protect_range(s, first_page(w), last_page_end(w), protect);
 		if (!first)
 			first = error;
 	}
@@ -134,13 +134,13 @@ static int refresh(struct pz_session *s, uint64_t start, uint64_t end)
 
 	if (s->shown || s->releasing)
 		return 0;
-	error = protect_range(s, start, end, false);
+	error = pz_protect_range(s, start, end, false);
 	for (unsigned int i = 0; !error && i < s->n_watches; i++) {
 		const struct pz_watch *w = &s->watch[i];
 		uint64_t low = pz_max(start, first_page(w)), high = pz_min(end, last_page_end(w));
 
 		if (w->enabled && low < high)
-			error = protect_range(s, low, high, true);
+			error = pz_protect_range(s, low, high, true);
 	}
 	return error;
 }
@@ -228,74 +228,4 @@ int pz_watch_enable(struct pz_session *s, uint32_t id, bool enabled)
 		return 0;
 	w->enabled = enabled;
 	return refresh(s, first_page(w), last_page_end(w));
-}
-
-void pz_pages_add(struct pz_pages *p, uint64_t page)
-{
-	for (unsigned int i = 0; i < p->count && i < 16; i++) {
-		if (p->page[p->count - 1 - i] == page)
-			return;
-	}
-	if (p->count == PZ_MAX_OPENED)
-		p->overflow = true;
-	else
-		p->page[p->count++] = page;
-}
-
-bool pz_rearm_waits(const struct pz_session *s)
-{
-	return s->rearm.count || s->rearm.overflow || s->rearm_next.count || s->rearm_next.overflow;
-}
-
-/* Has a page protected again by the main thread, which is woken where it has no timer yet. */
-void pz_rearm_soon(struct pz_session *s, uint64_t page)
-{
-	bool waits = pz_rearm_waits(s);
-
-	pz_pages_add(&s->rearm, page);
-	if (!waits)
-		pz_kick(s);
-}
-
-/* Adds all of one set to another and empties it. */
-void pz_pages_take(struct pz_pages *to, struct pz_pages *from)
-{
-	for (unsigned int i = 0; i < from->count; i++)
-		pz_pages_add(to, from->page[i]);
-	to->overflow = to->overflow || from->overflow;
-	from->count = 0;
-	from->overflow = false;
-}
-
-/*
- * Protects again what was opened for a while. Lock held, but given up while a mapping
- * changes: what is opened meanwhile comes into the emptied set, for the next time, and so
- * does what could not be protected.
- */
-void pz_rearm(struct pz_session *s, struct pz_pages *p)
-{
-	struct pz_pages set = *p;
-
-	p->count = 0;
-	p->overflow = false;
-	if (set.overflow) {
-		if (pz_protect_all(s, true))
-			p->overflow = true;
-		return;
-	}
-	/* Pages in a row by one call: each costs every processor a flush. */
-	for (unsigned int i = 0, n; i < set.count; i += n) {
-		uint64_t start = set.page[i];
-
-		n = 1;
-		if (!pz_watch_covers(s, start))
-			continue;
-		while (i + n < set.count && set.page[i + n] == start + n * PZ_PAGE &&
-		       pz_watch_covers(s, set.page[i + n]))
-			n++;
-		if (!protect_range(s, start, start + n * PZ_PAGE, true))
-			continue;
-		for (unsigned int k = 0; k < n; k++)
-			pz_pages_add(p, start + k * PZ_PAGE);
-	}
 }

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,6 +122,25 @@ def test_trace_records_touches_and_stops_nobody(program: Path) -> None:
         wait_for(lambda: inferior.ask("write", 3 * PAGE + 17, 1) and len(list(client.trace())) > 3)
         client.trace_clear()
         assert list(client.trace()) == []
+
+
+def test_a_thread_that_lost_its_cpu_in_the_fault_is_in_no_call(program: Path) -> None:
+    with session(program) as (inferior, client), ExitStack() as hogs:
+        inferior.ask("fill", 1)
+        client.watch_add(1, inferior.buffer, inferior.length, trace=True)
+        for _ in range(2):
+            hog = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            hogs.callback(hog.wait)
+            hogs.callback(hog.kill)
+            os.sched_setaffinity(hog.pid, {0})
+        os.sched_setaffinity(inferior.pid, {0})
+        os.sched_setscheduler(inferior.pid, os.SCHED_BATCH, os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, inferior.pid, 19)
+        for page in range(0, 256, 4):
+            inferior.ask("write", page * PAGE, 1)
+        events = list(client.trace())
+        assert [event.syscall for event in events] == [None] * 64
+        assert len({event.pc for event in events}) == 1
 
 
 def test_neighbours_of_a_traced_byte_are_no_event_and_arm_again(program: Path) -> None:

@@ -53,6 +53,9 @@ bool pz_agent_alive(struct pz_session *s);
 /* ahead.c: contents of the stash, for the fault thread. */
 const void *pz_ahead_content(struct pz_session *s, const struct pz_region *r, uint64_t page);
 
+/* look.c: what the thread of a fault was doing. Fault thread, lock held. */
+int pz_look(struct pz_session *s, const struct pz_fault *f, char *line, size_t size);
+
 /* procfs.c */
 int pz_proc_open(pid_t pid, const char *leaf, int flags);
 int pz_proc_status_field(pid_t pid, pid_t tid, const char *field, uint64_t *ret);
@@ -63,6 +66,7 @@ void pz_cache_init(struct pz_fd_cache *c, const char *leaf);
 void pz_cache_deinit(struct pz_fd_cache *c);
 ssize_t pz_cache_read(struct pz_fd_cache *c, pid_t pid, pid_t tid, char *buffer, size_t size);
 bool pz_proc_plain_file(pid_t pid, const char *leaf);
+bool pz_proc_signal_pending(pid_t pid, pid_t tid);
 bool pz_proc_has_task(pid_t pid, pid_t tid);
 pid_t pz_proc_local_tid(struct pz_session *s, pid_t tid);
 pid_t pz_proc_local_agent(struct pz_session *s, pid_t agent);
@@ -139,10 +143,13 @@ const struct pz_watch *pz_watch_on_page(struct pz_session *s, uint64_t page, boo
 bool pz_watch_covers(struct pz_session *s, uint64_t page);
 int pz_protect_all(struct pz_session *s, bool protect);
 void pz_protect_page(struct pz_session *s, uint64_t page, bool protect);
+int pz_protect_range(struct pz_session *s, uint64_t start, uint64_t end, bool protect);
+
+/* rearm.c: pages that are open for a while. Lock held. */
 void pz_pages_add(struct pz_pages *p, uint64_t page);
-void pz_pages_take(struct pz_pages *to, struct pz_pages *from);
 bool pz_rearm_waits(const struct pz_session *s);
-void pz_rearm_soon(struct pz_session *s, uint64_t page);
+void pz_rearm_soon(struct pz_session *s, uint64_t page, pid_t tid);
+void pz_rearm_tick(struct pz_session *s);
 void pz_rearm(struct pz_session *s, struct pz_pages *p);
 
 /* calls.c: what a signal does to a system call. */

@@ -73,6 +73,19 @@ struct pz_pages {
 	bool overflow;
 };
 
+#define PZ_MAX_WOKEN 64
+
+/* Threads that were woken from a fault; see rearm.c. */
+struct pz_thread {
+	pid_t tid;
+	uint64_t run_ns;
+};
+
+struct pz_threads {
+	struct pz_thread thread[PZ_MAX_WOKEN];
+	unsigned int count;
+};
+
 struct pz_counters {
 	uint64_t kept[PZ_ZAPPED + 1]; /* pages in each state, shown or not */
 	uint64_t shown;
@@ -126,7 +139,16 @@ struct pz_fault {
 	uint64_t address;
 	uint64_t flags;
 	pid_t tid;
+	bool again; /* not to be served: woken, so that it faults again */
 };
+
+/* A thread that was awake at its last faults; see look.c. */
+struct pz_awake {
+	pid_t tid;
+	unsigned int times;
+};
+
+#define PZ_AWAKE_SLOTS 16
 
 /* Placement of the fault thread; see placement.c. */
 struct pz_placement {
@@ -203,13 +225,19 @@ struct pz_session {
 	struct pz_pages opened;	    /* unprotected until the next HIDE */
 	struct pz_pages rearm_next; /* of these, what has been open long enough */
 	struct pz_pages rearm;	    /* unprotected for about a millisecond */
+	struct pz_threads woken;    /* for the pages of `rearm` */
+	struct pz_threads awaited;  /* for those of `rearm_next` */
 	unsigned int n_put_off;
 	struct pz_fault put_off[PZ_MAX_DEFERRED];
+	uint64_t put_off_us;
+	uint64_t n_awake;
+	struct pz_awake awake[PZ_AWAKE_SLOTS];
 	uint64_t last_remove_us;
 	struct pz_counters count;
 	struct pz_trace trace;
 	struct pz_free_slots free_slots;
 	struct pz_fd_cache syscall_files; /* fault thread and main, under lock */
+	struct pz_fd_cache run_files;	  /* main thread */
 	struct pz_fd_cache stat_files;	  /* fault thread */
 	uint64_t stash_changes;		  /* contents that came into the stash */
 	struct pz_ahead ahead;		  /* fault thread, under lock */

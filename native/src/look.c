@@ -1,0 +1,74 @@
+/*
+ * What the thread of a fault was doing: its line of /proc/PID/task/TID/syscall, which is
+ * there once it sleeps in the fault.
+ *
+ * A thread that has lost its CPU is seen awake for as long as others want that, and nobody
+ * waits for it: its page is woken a little later, and it faults again. Only one that a signal
+ * keeps awake inside a system call never sleeps: it faults again at once, with the signal
+ * pending.
+ */
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pagezap/pagezap.h"
+
+#define UNKNOWN_CALL  "-2 0x0 0x0"
+#define LOOKS	      3	  /* at least, the CPU given up in between */
+#define LOOKS_US      100 /* and for so long */
+#define TIMES_PENDING 3	  /* faults in a row, awake, that tell a system call: with a signal */
+#define TIMES_AWAKE   100 /* and without one, where something else keeps it awake */
+
+static struct pz_awake *awake_of(struct pz_session *s, pid_t tid)
+{
+	struct pz_awake *oldest = &s->awake[0];
+
+	for (int i = 0; i < PZ_AWAKE_SLOTS; i++) {
+		if (s->awake[i].tid == tid)
+			return &s->awake[i];
+		if (s->awake[i].times < oldest->times)
+			oldest = &s->awake[i];
+	}
+	*oldest = (struct pz_awake){.tid = tid};
+	return oldest;
+}
+
+/* It is in the call that was hit before, or in the one after that, whose name is not known. */
+static bool line_of_call(struct pz_session *s, pid_t tid, char *line, size_t size)
+{
+	const struct pz_hit *h = pz_hit_of(s, tid);
+
+	if (!h || !h->ready || !(h->head.flags & PZ_HIT_KERNEL))
+		return false;
+	snprintf(line, size, "%s", !h->ended ? h->line : h->next[0] ? h->next : UNKNOWN_CALL);
+	return true;
+}
+
+/* 0 with the line, -EAGAIN where it has to fault again, -ESRCH for no thread of the inferior. */
+int pz_look(struct pz_session *s, const struct pz_fault *f, char *line, size_t size)
+{
+	uint64_t end = pz_now_us() + LOOKS_US;
+	struct pz_awake *a;
+
+	for (int i = 0; i < LOOKS || pz_now_us() < end; i++) {
+		if (i)
+			sched_yield();
+		if (pz_cache_read(&s->syscall_files, s->options.pid, f->tid, line, size) <= 0)
+			return -ESRCH;
+		if (strncmp(line, "running", 7) != 0) {
+			if (s->n_awake)
+				awake_of(s, f->tid)->times = 0;
+			return 0;
+		}
+		/* A signal that is pending has it spin inside its call. */
+		if (line_of_call(s, f->tid, line, size))
+			return 0;
+	}
+	s->n_awake++;
+	a = awake_of(s, f->tid);
+	if (++a->times < TIMES_AWAKE &&
+	    !(a->times >= TIMES_PENDING && pz_proc_signal_pending(s->options.pid, f->tid)))
+		return -EAGAIN;
+	snprintf(line, size, UNKNOWN_CALL);
+	return 0;
+}
