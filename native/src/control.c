@@ -13,7 +13,6 @@
 #define LEFTOVER_US  50000
 #define REARM_US     1000
 #define REARM_ALL_US 1000000 /* where too many pages are open to name each */
-#define DEFERRED_US  100
 #define ORPHAN_US    30000000
 #define FIXED	     4
 
@@ -217,7 +216,7 @@ static struct timespec next_tick(struct pz_session *s)
 	if (pz_rearm_waits(s) && !s->shown)
 		us = rearm_after(s);
 	if (s->n_deferred_hits)
-		us = DEFERRED_US;
+		us = s->deferred_us;
 	return (struct timespec){(time_t)(us / 1000000), (long)(us % 1000000) * 1000};
 }
 

@@ -153,6 +153,7 @@ static void kernel_stop(struct pz_session *s, const struct pz_fault *f, const st
 	} else if (!again) {
 		h->deferred = true;
 		s->n_deferred_hits++;
+		s->deferred_us = PZ_LOOK_US;
 		pz_kick(s);
 	}
 	if (again)

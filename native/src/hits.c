@@ -8,6 +8,7 @@
 /* Looks, 100 us apart, at a thread that runs all the time, in its call or after it: such a call
  * is one that a signal might cut short, so it is given time. */
 #define RUNNING_LIMIT 200
+#define LOOK_MAX_US   10000
 
 /* The latest hit of a thread. */
 struct pz_hit *pz_hit_of(struct pz_session *s, pid_t tid)
@@ -209,9 +210,13 @@ void pz_hit_settle(struct pz_session *s, pid_t tid)
 	}
 }
 
-/* Looks at every thread whose system call is awaited. */
+/*
+ * Looks at every thread whose system call is awaited. The looks come quickly after each
+ * other while something happens, and seldom while the calls only last.
+ */
 void pz_hits_tick(struct pz_session *s)
 {
+	bool quiet = true;
 	char line[PZ_LINE];
 
 	for (int i = 0; s->n_deferred_hits && i < PZ_MAX_HITS; i++) {
@@ -226,6 +231,7 @@ void pz_hits_tick(struct pz_session *s)
 			pz_hit_forget_deferral(s, h);
 			pz_hit_clear(h);
 		} else if (!strncmp(line, "running", 7)) {
+			quiet = false;
 			if (++h->running >= RUNNING_LIMIT)
 				end_of_call(s, h);
 		} else if (!strcmp(line, h->line)) {
@@ -233,7 +239,9 @@ void pz_hits_tick(struct pz_session *s)
 		} else {
 			if (strncmp(line, "-1 ", 3) != 0)
 				snprintf(h->next, sizeof(h->next), "%s", line);
+			quiet = false;
 			end_of_call(s, h);
 		}
 	}
+	s->deferred_us = quiet ? pz_min(s->deferred_us * 2, LOOK_MAX_US) : PZ_LOOK_US;
 }

@@ -27,6 +27,7 @@
 #define PZ_MAX_CLIENTS	8
 #define PZ_LINE		192
 #define PZ_WATCH_US	1000	     /* between two looks at a SCHED_IDLE fault thread */
+#define PZ_LOOK_US	100	     /* between two looks at a thread whose call is awaited */
 #define PZ_CHUNK	(4ull << 20) /* bytes moved with the lock held: a fraction of a ms */
 
 struct pz_options {
@@ -222,6 +223,7 @@ struct pz_session {
 	struct pz_hit hit[PZ_MAX_HITS];
 	uint64_t hit_order;
 	unsigned int n_deferred_hits;
+	uint64_t deferred_us;	    /* between two looks at their threads */
 	struct pz_pages opened;	    /* unprotected until the next HIDE */
 	struct pz_pages rearm_next; /* of these, what has been open long enough */
 	struct pz_pages rearm;	    /* unprotected for about a millisecond */
