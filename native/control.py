@@ -9,7 +9,6 @@ import struct
 from array import array
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from time import monotonic_ns
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
@@ -39,20 +38,18 @@ class Op(IntEnum):
     WATCH_DELETE = 7
     WATCH_ENABLE = 8
     HIT_TAKE = 9
-    STEP_BEGIN = 10
-    STEP_END = 11
+    HIT_DONE = 10
+    WATCH_COUNTS = 11
     SHOW = 12
     HIDE = 13
     TRACE_READ = 14
-    TRACE_ADD = 15
-    TRACE_CLEAR = 16
-    LEDGER_READ = 17
-    ADVISE = 18
-    RELEASE = 19
-    DETACHING = 20
-    RUNNING = 21
-    OWN = 22
-    HIT_DONE = 23
+    TRACE_CLEAR = 15
+    LEDGER_READ = 16
+    ADVISE = 17
+    RELEASE = 18
+    DETACHING = 19
+    RUNNING = 20
+    OWN = 21
 
 
 class State(IntEnum):
@@ -398,6 +395,14 @@ class Client:
         """Enable or disable a watch."""
         self._call(Op.WATCH_ENABLE, struct.pack("<II", watch, int(enabled)))
 
+    def watch_counts(self) -> dict[int, int]:
+        """Return how many accesses each watch recorded without a stop, by its number."""
+        reply = self._call(Op.WATCH_COUNTS)
+        count = struct.unpack_from("<I", reply)[0]
+        return {
+            watch: hits for watch, _, hits in struct.iter_unpack("<IIQ", reply[8:][: 16 * count])
+        }
+
     def hit_take(self, tid: int, *, step: bool = False) -> RawHit | None:
         """Take the hit that stopped a thread, or None.
 
@@ -425,16 +430,6 @@ class Client:
             syscall_count=count,
             old=reply[_HIT.size : _HIT.size + old],
         )
-
-    def step_begin(self, tid: int, address: int) -> None:
-        """Open the page of an address for one step of a thread."""
-        self._call(Op.STEP_BEGIN, struct.pack("<IIQ", tid, 0, address))
-
-    def step_end(self) -> list[int]:
-        """Close the step's pages; answers where else the thread touched watched pages."""
-        reply = self._call(Op.STEP_END)
-        count = struct.unpack_from("<I", reply)[0]
-        return list(struct.unpack_from(f"<{count}Q", reply, 8))
 
     def show(self) -> None:
         """Make everything present and writable, for the debugger to look."""
@@ -467,36 +462,8 @@ class Client:
             Op.HIT_DONE, struct.pack("<II", flags, 0) + (event.pack() if event else bytes(64))
         )
 
-    def trace_add(
-        self,
-        *,
-        watch: int,
-        address: int,
-        pc: int,
-        tid: int,
-        write: bool,
-        stopped: bool,
-        syscall: int = -1,
-        time_us: int = 0,
-        by: By = By.INFERIOR,
-    ) -> None:
-        """Record an access the debugger saw; without a time, now."""
-        event = Event(
-            time_us or monotonic_ns() // 1000,
-            address,
-            pc,
-            watch,
-            self.hello.inferior_pid,
-            tid,
-            None if syscall < 0 else syscall,
-            Access.WRITE if write else Access.READ,
-            by,
-            stopped,
-        )
-        self._call(Op.TRACE_ADD, event.pack())
-
     def trace_clear(self) -> None:
-        """Forget the recorded accesses."""
+        """Forget the recorded accesses; the counts of the watches go on."""
         self._call(Op.TRACE_CLEAR)
 
     def ledger(self, start: int = 0, length: int = 0) -> list[Run]:

@@ -70,14 +70,10 @@ class Session:
 
     def count_traced(self) -> None:
         """Bring the hits of the watches that trace up to date: the helper records them."""
-        traced = {watch.id: watch for watch in self.watches.all() if watch.mode == "trace"}
-        if not traced:
-            return
-        for watch in traced.values():
-            watch.hits = 0
-        for event in self.client.trace():
-            if event.watch in traced:
-                traced[event.watch].hits += 1
+        counts = self.client.watch_counts()
+        for watch in self.watches.all():
+            if watch.mode == "trace":
+                watch.hits = counts.get(watch.id, watch.hits)
 
     def show(self) -> None:
         """Let the debugger see kept pages and write watched ones."""

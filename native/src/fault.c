@@ -35,10 +35,8 @@ static void serve(struct pz_session *s, uint64_t page, bool wp)
 				 false);
 }
 
-static void step_fault(struct pz_session *s, uint64_t page, uint64_t address, bool wp)
+static void step_fault(struct pz_session *s, uint64_t page, bool wp)
 {
-	if (s->n_step_faults < PZ_MAX_STEP)
-		s->step_fault[s->n_step_faults++] = address;
 	if (s->n_step_pages < PZ_MAX_STEP)
 		s->step_page[s->n_step_pages++] = page;
 	else
@@ -84,7 +82,7 @@ static void record(struct pz_session *s, const struct pz_fault *f, const struct 
 
 	if (line)
 		pz_hit_line_pc(line, &h.pc);
-	pz_hit_record(s, &h, by, false);
+	pz_hit_record(s, &h, by);
 }
 
 /* The hit of the call that the thread is in, where it touched a watch before. */
@@ -251,7 +249,7 @@ void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
 		return;
 	}
 	if (f->tid == s->stepping_tid) {
-		step_fault(s, page, f->address, wp);
+		step_fault(s, page, wp);
 		return;
 	}
 	error = pz_look(s, f, line, sizeof(line));

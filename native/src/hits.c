@@ -113,7 +113,7 @@ int pz_hit_signal(struct pz_session *s, struct pz_hit *h)
 	return 0;
 }
 
-void pz_hit_record(struct pz_session *s, const struct pz_hit_head *h, enum pz_by by, bool stopped)
+void pz_hit_record(struct pz_session *s, const struct pz_hit_head *h, enum pz_by by)
 {
 	struct pz_event e = {
 		.time_us = h->time_us,
@@ -125,10 +125,10 @@ void pz_hit_record(struct pz_session *s, const struct pz_hit_head *h, enum pz_by
 		.syscall = h->syscall,
 		.access = h->flags & PZ_HIT_WRITE ? PZ_ACCESS_WRITE : PZ_ACCESS_READ,
 		.by = (uint8_t)by,
-		.stopped = stopped,
 	};
 
 	s->count.hits++;
+	pz_watch_count(s, h->watch);
 	pz_trace_add(s, &e);
 }
 
@@ -154,7 +154,7 @@ static bool settle(struct pz_session *s, struct pz_hit *h)
 		return false;
 	}
 	if (!pz_may_stop(s, (pid_t)h->head.tid)) {
-		pz_hit_record(s, &h->head, PZ_BY_INFERIOR, false);
+		pz_hit_record(s, &h->head, PZ_BY_INFERIOR);
 		pz_hit_clear(h);
 		return false;
 	}
@@ -169,7 +169,7 @@ static void end_of_call(struct pz_session *s, struct pz_hit *h)
 	settle(s, h);
 	h = pz_hit_waiting(s, tid);
 	if (h && pz_hit_signal(s, h)) {
-		pz_hit_record(s, &h->head, PZ_BY_INFERIOR, false);
+		pz_hit_record(s, &h->head, PZ_BY_INFERIOR);
 		pz_hit_clear(h);
 	}
 }

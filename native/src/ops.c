@@ -112,12 +112,11 @@ static const struct {
 	[PZ_OP_WATCH_DELETE] = {op_watch_delete, 8},
 	[PZ_OP_WATCH_ENABLE] = {op_watch_enable, 8},
 	[PZ_OP_HIT_TAKE] = {op_hit_take, 8},
-	[PZ_OP_STEP_BEGIN] = {op_step_begin, 16},
-	[PZ_OP_STEP_END] = {op_step_end, 0},
+	[PZ_OP_HIT_DONE] = {op_hit_done, 72},
+	[PZ_OP_WATCH_COUNTS] = {op_watch_counts, 0},
 	[PZ_OP_SHOW] = {op_show, 0},
 	[PZ_OP_HIDE] = {op_hide, 0},
 	[PZ_OP_TRACE_READ] = {op_trace_read, 16},
-	[PZ_OP_TRACE_ADD] = {op_trace_add, 64},
 	[PZ_OP_TRACE_CLEAR] = {op_trace_clear, 0},
 	[PZ_OP_LEDGER_READ] = {op_ledger_read, 24},
 	[PZ_OP_ADVISE] = {op_advise, 24},
@@ -125,7 +124,6 @@ static const struct {
 	[PZ_OP_DETACHING] = {op_detaching, 8},
 	[PZ_OP_RUNNING] = {op_running, 8},
 	[PZ_OP_OWN] = {op_own, 0},
-	[PZ_OP_HIT_DONE] = {op_hit_done, 72},
 };
 
 void pz_op_dispatch(struct pz_session *s, struct pz_client *c, uint16_t op, const uint8_t *payload,

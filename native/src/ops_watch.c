@@ -25,6 +25,21 @@ int op_watch_enable(struct request *q)
 	return get32(q, 4) > 1 ? -EINVAL : pz_watch_enable(q->s, get32(q, 0), get32(q, 4));
 }
 
+int op_watch_counts(struct request *q)
+{
+	struct pz_session *s = q->s;
+
+	PZ_LOCKED(s);
+	put32(q, s->n_watches);
+	put32(q, 0);
+	for (unsigned int i = 0; i < s->n_watches; i++) {
+		put32(q, s->watch[i].id);
+		put32(q, 0);
+		put64(q, s->watch[i].recorded);
+	}
+	return 0;
+}
+
 int op_hit_take(struct request *q)
 {
 	struct pz_session *s = q->s;
@@ -72,29 +87,10 @@ int op_hit_done(struct request *q)
 	if (!error && (flags & PZ_DONE_SHOW))
 		error = pz_show(s);
 	PZ_LOCKED(s);
-	s->n_step_faults = 0;
 	if (flags & PZ_DONE_RECORD) {
 		memcpy(&e, q->payload + 8, sizeof(e));
 		pz_trace_add(s, &e);
 	}
-	return error;
-}
-
-int op_step_begin(struct request *q)
-{
-	return pz_step_begin(q->s, (pid_t)get32(q, 0), get64(q, 8));
-}
-
-int op_step_end(struct request *q)
-{
-	struct pz_session *s = q->s;
-	int error = pz_step_end(s);
-
-	PZ_LOCKED(s);
-	put32(q, s->n_step_faults);
-	put32(q, 0);
-	put(q, s->step_fault, s->n_step_faults * sizeof(s->step_fault[0]));
-	s->n_step_faults = 0;
 	return error;
 }
 
@@ -161,16 +157,6 @@ int op_trace_read(struct request *q)
 	put32(q, n);
 	put32(q, 0);
 	put(q, events, n * sizeof(*events));
-	return 0;
-}
-
-int op_trace_add(struct request *q)
-{
-	struct pz_event e;
-
-	memcpy(&e, q->payload, sizeof(e));
-	PZ_LOCKED(q->s);
-	pz_trace_add(q->s, &e);
 	return 0;
 }
 

@@ -78,14 +78,12 @@ int op_watch_add(struct request *q);
 int op_watch_delete(struct request *q);
 int op_watch_enable(struct request *q);
 int op_hit_take(struct request *q);
-int op_step_begin(struct request *q);
-int op_step_end(struct request *q);
+int op_watch_counts(struct request *q);
 int op_show(struct request *q);
 int op_hide(struct request *q);
 int op_detaching(struct request *q);
 int op_running(struct request *q);
 int op_trace_read(struct request *q);
-int op_trace_add(struct request *q);
 int op_trace_clear(struct request *q);
 
 #endif

@@ -79,10 +79,8 @@ int pz_hide(struct pz_session *s, uint64_t *ret_taken, uint64_t *ret_lost)
 		if (s->shown) {
 			s->shown = false;
 			s->opened.overflow = true; /* all of them */
-			pz_rearm(s, &s->opened);
-		} else {
-			pz_rearm(s, &s->opened);
 		}
+		pz_rearm(s, &s->opened);
 		if (!s->count.shown)
 			return 0;
 	}
@@ -100,7 +98,6 @@ int pz_step_begin(struct pz_session *s, pid_t tid, uint64_t address)
 	{
 		PZ_LOCKED(s);
 		s->stepping_tid = tid;
-		s->n_step_faults = 0;
 		s->n_step_pages = 0;
 		if (s->shown)
 			return 0;
@@ -123,7 +120,7 @@ int pz_step_begin(struct pz_session *s, pid_t tid, uint64_t address)
 	return missing ? pz_bring(s, page, page + PZ_PAGE, true, &result) : 0;
 }
 
-/* Closes the pages of the step; the addresses stay for the answer. */
+/* Closes the pages of the step. */
 int pz_step_end(struct pz_session *s)
 {
 	struct pz_keep_result result;

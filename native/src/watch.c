@@ -27,6 +27,14 @@ static struct pz_watch *find(struct pz_session *s, uint32_t id)
 	return NULL;
 }
 
+void pz_watch_count(struct pz_session *s, uint32_t id)
+{
+	struct pz_watch *w = find(s, id);
+
+	if (w)
+		w->recorded++;
+}
+
 static bool on_page(const struct pz_watch *w, uint64_t page)
 {
 	return w->enabled && first_page(w) <= page && page < last_page_end(w);

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from selfhost import PAGE, Inferior, Tracer, session, wait_for
 
-from pagezap.native.control import Access, Client, RawHit
+from pagezap.native.control import Access, Client, Event, RawHit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,19 +20,18 @@ if TYPE_CHECKING:
 SYS_READ = 0
 
 
-def _hit(client: Client, tid: int) -> RawHit:
-    return wait_for(lambda: client.hit_take(tid))  # type: ignore[no-any-return]
+def _hit(client: Client, tid: int, *, step: bool = False) -> RawHit:
+    return wait_for(lambda: client.hit_take(tid, step=step))  # type: ignore[no-any-return]
 
 
-def _stop(client: Client, tracer: Tracer) -> RawHit:
+def _stop(client: Client, tracer: Tracer, *, step: bool = False) -> RawHit:
     assert tracer.wait() == signal.SIGSTOP
-    return _hit(client, tracer.pid)
+    return _hit(client, tracer.pid, step=step)
 
 
-def _step_over(client: Client, tracer: Tracer, hit: RawHit) -> list[int]:
-    client.step_begin(hit.tid, hit.address)
+def _step_over(client: Client, tracer: Tracer, event: Event | None = None) -> None:
     assert tracer.step() == signal.SIGTRAP
-    return client.step_end()
+    client.hit_done(event, show=False)
 
 
 def test_a_write_stops_before_it_happens(program: Path) -> None:
@@ -42,11 +41,11 @@ def test_a_write_stops_before_it_happens(program: Path) -> None:
         tracer = Tracer(inferior.pid)
         for value in (5, 6, 7):
             inferior.say("write", 100, value)
-            hit = _stop(client, tracer)
+            hit = _stop(client, tracer, step=True)
             assert (hit.watch, hit.address, hit.write) == (1, inferior.buffer + 100, True)
             assert (hit.kernel, hit.syscall, hit.old) == (False, -1, b"")
             assert _memory(inferior, 100) != value
-            assert _step_over(client, tracer, hit) == []
+            _step_over(client, tracer)
             assert _memory(inferior, 100) == value
             tracer.resume()
             assert inferior.answer() == "ok"
@@ -77,7 +76,9 @@ def test_an_access_of_a_kept_page_stops(program: Path) -> None:
             assert _memory(inferior, 100) == 42
             client.hide()
             assert inferior.present(inferior.buffer, PAGE) == 0
-            _step_over(client, tracer, hit)
+            tracer.resume()  # it faults again
+            _stop(client, tracer, step=True)
+            _step_over(client, tracer)
             assert inferior.present(inferior.buffer, PAGE) == 0
             tracer.resume()
             assert inferior.answer() == "42"

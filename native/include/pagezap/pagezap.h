@@ -140,6 +140,7 @@ int pz_watch_delete(struct pz_session *s, uint32_t id);
 int pz_watch_enable(struct pz_session *s, uint32_t id, bool enabled);
 const struct pz_watch *pz_watch_on_page(struct pz_session *s, uint64_t page, bool write,
 					uint64_t address, bool *ret_exact, bool *ret_stopping);
+void pz_watch_count(struct pz_session *s, uint32_t id);
 bool pz_watch_covers(struct pz_session *s, uint64_t page);
 int pz_protect_all(struct pz_session *s, bool protect);
 void pz_protect_page(struct pz_session *s, uint64_t page, bool protect);
@@ -168,7 +169,7 @@ void pz_hit_forget_deferral(struct pz_session *s, struct pz_hit *h);
 void pz_hit_line_pc(const char *line, uint64_t *ret);
 bool pz_may_stop(struct pz_session *s, pid_t tid);
 void pz_hits_tick(struct pz_session *s);
-void pz_hit_record(struct pz_session *s, const struct pz_hit_head *h, enum pz_by by, bool stopped);
+void pz_hit_record(struct pz_session *s, const struct pz_hit_head *h, enum pz_by by);
 
 /* fault.c, serve.c, events.c: the fault thread. */
 int pz_fault_start(struct pz_session *s);

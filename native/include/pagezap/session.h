@@ -47,6 +47,7 @@ struct pz_watch {
 	uint32_t flags;
 	uint64_t start;
 	uint64_t length;
+	uint64_t recorded; /* accesses that did not stop */
 	bool enabled;
 };
 
@@ -216,8 +217,6 @@ struct pz_session {
 	pid_t stepping_tid;
 	unsigned int n_step_pages;
 	uint64_t step_page[PZ_MAX_STEP];
-	unsigned int n_step_faults;
-	uint64_t step_fault[PZ_MAX_STEP];
 	unsigned int n_watches;
 	struct pz_watch watch[PZ_MAX_WATCHES];
 	struct pz_hit hit[PZ_MAX_HITS];
