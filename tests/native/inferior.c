@@ -240,6 +240,30 @@ static void stop_spinning(int number)
 	spun = 1;
 }
 
+/* Forks, drops a page, moves the last one and forks again, before anything came to it. */
+static void busy_child(char *buffer, size_t length)
+{
+	char *last = buffer + length - PAGE;
+
+	if (fork() == 0) {
+		printf("%lu", checksum(buffer, length));
+		fflush(stdout);
+		_exit(0);
+	}
+	madvise(last - PAGE, PAGE, MADV_DONTNEED);
+	last = mremap(last, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+		      mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	wait(NULL);
+	if (fork() == 0) {
+		printf(" %lu %lu %lu\n", checksum(buffer, length - 2 * PAGE),
+		       checksum(buffer + length - 2 * PAGE, PAGE), checksum(last, PAGE));
+		fflush(stdout);
+		_exit(0);
+	}
+	wait(NULL);
+	_exit(0);
+}
+
 static void obey(char *line, char **buffer, size_t *length)
 {
 	unsigned long a = 0, b = 0, c = 0;
@@ -283,6 +307,12 @@ static void obey(char *line, char **buffer, size_t *length)
 		}
 		if (!c)
 			wait(NULL);
+		return;
+	} else if (!strcmp(word, "busyfork")) { /* length: what the child's child finds */
+		fflush(stdout);
+		if (fork() == 0)
+			busy_child(*buffer, a);
+		wait(NULL);
 		return;
 	} else if (!strcmp(word, "daemonize")) { /* the child obeys, the parent ends */
 		if (fork())

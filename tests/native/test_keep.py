@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import mmap
 import os
 import signal
@@ -114,6 +115,25 @@ def test_large_range(program: Path, no_move: bool) -> None:
         assert client.status().rss_kib <= 6 * 1024 + 8 * (size // PAGE) // 1024
         assert client.refault().refaulted == size // PAGE
         assert inferior.sum() == before
+
+
+@ways
+def test_a_child_that_forks_and_maps_at_once_finds_the_content(
+    program: Path, no_move: bool
+) -> None:
+    size = 64 << 20  # long enough to be given that the child does not wait for the end
+    with session(program, size, no_move=no_move) as (inferior, client):
+        inferior.ask("fill", 7)
+        whole = inferior.sum()
+        body = inferior.ask("sum", 0, size - 2 * PAGE)
+        last = inferior.ask("sum", size - PAGE, PAGE)
+        client.keep(inferior.buffer, size)
+        zeros = functools.reduce(
+            lambda total, _: total * 1099511628211 % 2**64, range(PAGE), 1469598103934665603
+        )
+        assert inferior.ask("busyfork", size) == f"{whole} {body} {zeros} {last}"
+        assert inferior.present() == 0
+        assert inferior.sum() == whole
 
 
 @ways
