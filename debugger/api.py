@@ -104,6 +104,13 @@ class Debugger(Protocol):
     def threads(self) -> Sequence[Thread]:
         """Return the inferior's threads, in the debugger's order."""
 
+    def thread_handles(self) -> Sequence[int]:
+        """Return each thread's pthread_t where the debugger uses a thread library.
+
+        With glibc it is the address of the thread's control block, which that library
+        reads at every stop, before anybody hears of the stop.
+        """
+
     def selected_thread(self) -> Thread:
         """Return the thread that is selected. Raises NoInferiorError."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 import gdb
@@ -59,6 +60,14 @@ class GdbDebugger:
         """See Debugger."""
         natives = sorted(gdb.selected_inferior().threads(), key=lambda each: each.num)
         return [thread_of(each) for each in natives]
+
+    def thread_handles(self) -> Sequence[int]:
+        """See Debugger. gdb has handles only of threads that libthread_db told it of."""
+        found = []
+        for native in gdb.selected_inferior().threads():
+            with contextlib.suppress(gdb.error):
+                found.append(int.from_bytes(native.handle(), sys.byteorder))
+        return found
 
     def selected_thread(self) -> Thread:
         """See Debugger."""
