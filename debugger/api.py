@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
 
 
@@ -67,8 +67,7 @@ class Stop(NamedTuple):
     """Why the inferior stopped, as the debugger reports it."""
 
     reason: str
-    """``signal``, ``breakpoint``, ``exited``, ``step``, ``call`` (a function that the user
-    called in the inferior has returned) or ``other``."""
+    """``signal``, ``breakpoint``, ``exited``, ``step`` or ``other``."""
     signal: str | None = None
     """The signal's name (``SIGSTOP``) where ``reason`` is ``signal``."""
     thread: Thread | None = None
@@ -76,6 +75,9 @@ class Stop(NamedTuple):
     temporary: bool = False
     """Whether one of the breakpoints was for one stop only, and is gone."""
     exit_code: int | None = None
+    in_call: bool = False
+    """Whether it came in a function that the debugger called in the inferior: then nothing
+    can be stepped or resumed."""
 
 
 class CommandSpec(NamedTuple):
@@ -226,8 +228,15 @@ class Listener(Protocol):
         """Hear that every thread has stopped; step_instruction() and resume_silently()
         may be called from here and do not come back to this method."""
 
-    def resuming(self) -> None:
-        """Hear that the inferior is about to run; every thread is still stopped."""
+    def resuming(self, pids: Collection[int]) -> None:
+        """Hear which inferiors are about to run; every thread is still stopped."""
+
+    def calling(self) -> None:
+        """Hear that the debugger is about to call a function in the current inferior: it runs
+        without a ``resuming``."""
+
+    def called(self) -> None:
+        """Hear that the function has returned, or was left by a ``stopped``."""
 
     def exited(self, pid: int) -> None:
         """Hear that the inferior ended (exit, signal, kill) or was exchanged by exec."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from pagezap.debugger.errors import NoInferiorError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pagezap.commands.session.hits import HitLog
     from pagezap.commands.session.session import Session
     from pagezap.debugger.api import Debugger, Stop
@@ -76,26 +78,53 @@ class Context:
         """Serve the hits at a stop and show the one that ends it."""
         session = self.session()
         if session is None:
+            self._show_others(None)
             return
         with self._losing(session):
             session.stopped(stop)
+        self._show_others(session)
         hit = session.hits.last
         if hit is not None:
             from pagezap.commands.session.report import describe
 
             self.debugger.write(describe(hit, self.debugger))
 
-    def resuming(self) -> None:
-        """Put every inferior's memory into the state it runs with."""
+    def _show_others(self, current: Session | None) -> None:
+        """Show what the other inferiors have: they ran as well and stand now."""
         for session in list(self._sessions.values()):
+            if session is not current:
+                with self._losing(session):
+                    session.stand()
+
+    def resuming(self, pids: Collection[int]) -> None:
+        """Put the memory of these inferiors into the state they run with."""
+        for pid in pids:
+            session = self._sessions.get(pid)
+            if session is not None:
+                with self._losing(session):
+                    session.resuming()
+
+    def calling(self) -> None:
+        """Open what the function might touch."""
+        session = self.session()
+        if session is not None:
             with self._losing(session):
-                session.resuming()
+                session.calling()
+
+    def called(self) -> None:
+        """Go back to what was before the call."""
+        session = self.session()
+        if session is not None:
+            with self._losing(session):
+                session.called()
 
     def exited(self, pid: int) -> None:
         """Forget the session of a process that is gone; its helper ends by itself."""
         session = self._sessions.pop(pid, None)
         if session is not None:
             session.client.close()
+        # The debugger stops all others at an end.
+        self._show_others(None)
 
     def releasing(self) -> None:
         """Release the current inferior: the debugger lets it go."""

@@ -105,6 +105,11 @@ class HitHandler:
         that is reported the helper shows everything to the debugger already.
         """
         self._log.forget()
+        if stop.in_call:
+            if stop.signal == "SIGSTOP" and not self._debugger.signal_is_foreign():
+                # The access comes again, when the user lets the function go on.
+                self._debugger.discard_signal()
+            return stop
         while stop.reason == "signal" and stop.signal == "SIGSTOP" and stop.thread is not None:
             raw = self._client.hit_take(stop.thread.tid, step=True)
             if raw is None:

@@ -37,6 +37,8 @@ class Session:
             debugger, for_machine(inferior.machine), client, self.watches, self.hits
         )
         self._shown = False
+        self._opened = False
+        """Whether all is shown for the debugger's call of a function only."""
         self._stopped = True
         """Sessions are set up in a stopped inferior."""
 
@@ -95,9 +97,35 @@ class Session:
             self.hits.forget()
         if stop.reason != "exited":
             self._stopped = True
+            self._opened = False
             if not self._shown:
                 self.show()
         return stop
+
+    def stand(self) -> None:
+        """Show what there is, after a stop that another inferior is to answer for."""
+        self._stopped = True
+        if not self._shown:
+            self.show()
+
+    def calling(self) -> None:
+        """Open everything: the debugger calls a function, which no watch may stop."""
+        self._opened = not self._shown
+        if self._opened:
+            self.show()
+
+    def called(self) -> None:
+        """Go back to the state before the call.
+
+        A thread that was stopped at an access has made it in the meantime.
+        """
+        if self.watches.any_stopping():
+            for thread in self._debugger.threads():
+                while self.client.hit_take(thread.tid) is not None:
+                    pass
+        if self._opened:
+            self._opened = False
+            self.hide()
 
     def resuming(self) -> None:
         """Restore what the inferior runs with; all its threads are stopped."""

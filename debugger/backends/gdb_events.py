@@ -42,7 +42,7 @@ class Events:
     """Connects to gdb's events and keeps the Listener told."""
 
     def __init__(self, signals: Signals, catch: StopCatch) -> None:
-        """Connect; with a live inferior we have missed its stop."""
+        """Connect."""
         self.listener: Listener | None = None
         self.unshown: Stop | None = None
         """A stop that gdb was kept from printing, since it came in a step of ours."""
@@ -57,7 +57,10 @@ class Events:
         self._last: Stop | None = None
         self._image: tuple[int, bytes] | None = None
         self._released: set[int] = set()
-        self._stopped = any(each.is_stopped() for each in gdb.selected_inferior().threads())
+        self._calls = 0
+        """Functions of the inferior that gdb calls just now, one within another."""
+        self._running: set[int] = set()
+        """Inferiors, by pid, whose resume the listener has heard of."""
         events = gdb.events
         events.stop.connect(self._on_stop)
         events.cont.connect(self._on_cont)
@@ -91,13 +94,14 @@ class Events:
 
     # -- gdb's events ----------------------------------------------------------------
     def _on_stop(self, event: Any) -> None:
-        stop = self._stop(event)
+        stop = self._stop(event)._replace(in_call=self._calls > 0)
         if stop.signal is not None and stop.thread is not None:
             self._signals.note(stop.thread.tid, stop.signal)
         if self._ours:
             self._last = stop
             return
-        self._stopped = True
+        # All-stop: where one has stopped, all have.
+        self._running.clear()
         self._tell_stopped(stop)
 
     def _tell_stopped(self, stop: Stop) -> None:
@@ -130,36 +134,42 @@ class Events:
             print_stop(stop)
 
     def _on_cont(self, _event: Any) -> None:
-        if self._ours or not self._stopped:
+        if self._ours or self._calls or self._telling:
             return
-        self._resuming()
-
-    def _resuming(self) -> None:
-        if self._telling:
-            # An expression of the listener's that calls a function.
+        pids = _running_pids() - self._running
+        if not pids:
             return
-        self._stopped = False
+        self._running |= pids
         self._signals.forget()
         if self._catch.armed:
             self._catch.arm()
-        self._tell("resuming")
+        self._tell("resuming", pids)
 
     def _on_call(self, event: Any) -> None:
-        if self._ours:
-            return
+        """Keep all as the user sees it: what gdb calls must meet no watch.
+
+        In a call nothing can be stepped or resumed, gdb would abort. It may be for the
+        condition of a breakpoint, in a step or resume of ours too.
+        """
         if isinstance(event, gdb.InferiorCallPreEvent):
-            if self._stopped:
-                self._resuming()
-        elif not self._stopped and gdb.selected_inferior().pid:
-            self._stopped = True
-            self._tell_stopped(Stop("call", thread=_selected_thread()))
+            self._calls += 1
+            if self._calls == 1:
+                self._signals.forget_others(event.ptid[1])
+                self._catch.swallow()
+                self._tell("calling")
+        elif self._calls:
+            self._calls -= 1
+            if not self._calls:
+                self._catch.swallow_no_more()
+                if gdb.selected_inferior().pid:
+                    self._tell("called")
 
     def _on_exited(self, event: Any) -> None:
         pid = event.inferior.pid
         code = getattr(event, "exit_code", None)
         self._last = Stop("exited", exit_code=code)
         self._signals.forget()
-        self._stopped = False
+        self._running.discard(pid)
         if pid not in self._released and code is None and procfs.alive(pid):
             # Detached in a way that no hook sees, by -target-detach: it runs on already.
             self.releasing()
@@ -168,12 +178,12 @@ class Events:
         self._tell("exited", pid)
 
     def _on_exiting(self, _event: Any) -> None:
-        for inferior in gdb.inferiors():
-            if inferior.pid:
-                with contextlib.suppress(gdb.error):
-                    if inferior.num != gdb.selected_inferior().num:
-                        gdb.execute(f"inferior {inferior.num}", to_string=True)
-                    self.releasing()
+        # By number: gdb drops an ended inferior where another is selected.
+        for number in [each.num for each in gdb.inferiors() if each.pid]:
+            with contextlib.suppress(gdb.error):
+                if number != gdb.selected_inferior().num:
+                    gdb.execute(f"inferior {number}", to_string=True)
+                self.releasing()
 
     def _on_new_program(self, _event: Any) -> None:
         """After exec gdb reads symbols anew; also where the user only loads a file."""
@@ -198,7 +208,7 @@ class Events:
         if self._image is None or self._image[0] != pid:
             self._image = (pid, image_mark(pid))
 
-    def _tell(self, what: str, *arguments: int) -> None:
+    def _tell(self, what: str, *arguments: object) -> None:
         if self.listener is None:
             return
         try:
@@ -220,9 +230,13 @@ class Events:
         return Stop("step", thread=thread)
 
 
-def _selected_thread() -> Thread | None:
-    native = gdb.selected_thread()
-    return thread_of(native) if native is not None else None
+def _running_pids() -> set[int]:
+    """Return the inferiors with a thread that runs, or is to: gdb has marked it so already."""
+    return {
+        inferior.pid
+        for inferior in gdb.inferiors()
+        if inferior.pid and any(each.is_running() for each in inferior.threads())
+    }
 
 
 def image_mark(pid: int) -> bytes:

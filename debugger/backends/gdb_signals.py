@@ -30,6 +30,8 @@ class Held(NamedTuple):
 class Handling(NamedTuple):
     """How gdb treats a signal, and its description."""
 
+    stopped: bool
+    printed: bool
     passed: bool
     description: str
 
@@ -40,8 +42,9 @@ def handling(name: str) -> Handling:
         line = gdb.execute(f"info signals {name}", to_string=True).splitlines()[-1]
         words = re.split(r"\s+", line.strip(), maxsplit=4)
         if len(words) == 5:
-            return Handling(passed=words[3] == "Yes", description=words[4])
-    return Handling(passed=True, description=name)
+            stopped, printed, passed = (word == "Yes" for word in words[1:4])
+            return Handling(stopped, printed, passed, words[4])
+    return Handling(stopped=True, printed=True, passed=True, description=name)
 
 
 class Signals:
@@ -58,6 +61,10 @@ class Signals:
     def forget(self) -> None:
         """The inferior runs: its threads have got their signals."""
         self._at.clear()
+
+    def forget_others(self, tid: int) -> None:
+        """All threads run; gdb gives this one back what it stood at."""
+        self._at = {each: name for each, name in self._at.items() if each == tid}
 
     def forget_one(self, tid: int) -> None:
         """One thread runs."""
@@ -131,6 +138,8 @@ class StopCatch:
     def __init__(self) -> None:
         """Not armed."""
         self._breakpoint: Any | None = None
+        self._usual: Handling | None = None
+        """How gdb treats SIGSTOP where it is swallowed just now."""
 
     @property
     def armed(self) -> bool:
@@ -157,6 +166,32 @@ class StopCatch:
         breakpoint_, self._breakpoint = self._breakpoint, None
         if breakpoint_ is not None and breakpoint_.is_valid():
             breakpoint_.delete()
+
+    def swallow(self) -> None:
+        """Let SIGSTOPs stop nothing and have no effect, where it is wanted.
+
+        One that is on its way to a thread would end the function that gdb calls.
+        """
+        if self._breakpoint is None or self._usual is not None:
+            return
+        self._usual = handling(STOP_SIGNAL)
+        if self._breakpoint.is_valid():
+            self._breakpoint.enabled = False
+        gdb.execute(f"handle {STOP_SIGNAL} nostop noprint nopass", to_string=True)
+
+    def swallow_no_more(self) -> None:
+        """Undo ``swallow``."""
+        usual, self._usual = self._usual, None
+        if usual is None:
+            return
+        words = [
+            "stop" if usual.stopped else "nostop",
+            "print" if usual.printed else "noprint",
+            "pass" if usual.passed else "nopass",
+        ]
+        gdb.execute(f"handle {STOP_SIGNAL} {' '.join(words)}", to_string=True)
+        if self._breakpoint is not None and self._breakpoint.is_valid():
+            self._breakpoint.enabled = True
 
     def owns(self, number: int) -> bool:
         """Whether it has that breakpoint number."""

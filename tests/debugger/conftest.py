@@ -21,7 +21,9 @@ from pagezap.debugger import errors, procfs, ranges
 class Listener:
     def __init__(self): self.heard = []
     def stopped(self, stop): self.heard.append("stopped:" + stop.reason)
-    def resuming(self): self.heard.append("resuming")
+    def resuming(self, pids): self.heard.append("resuming")
+    def calling(self): self.heard.append("calling")
+    def called(self): self.heard.append("called")
     def exited(self, pid): self.heard.append("exited")
     def releasing(self): self.heard.append("releasing")
 def take(debugger):

@@ -42,7 +42,8 @@ def program(compile_c):
 def test_one_stop_and_one_resume(program, run_gdb):
     found, _ = run_gdb("break marker", "run", "next", "continue", HEARD, "kill", program=program)
     assert found["heard"] == [
-        "stopped:breakpoint", "resuming", "stopped:step", "resuming", "stopped:breakpoint",
+        "resuming", "stopped:breakpoint", "resuming", "stopped:step", "resuming",
+        "stopped:breakpoint",
     ]  # fmt: skip
 
 
@@ -62,14 +63,31 @@ out(moved=pc != d.read_registers(("rip",))["rip"], reason=stop.reason, heard=lis
     found, text = run_gdb("break marker", "run", "echo <\\n", "\n" + step, "echo >\\n", "kill",
                           program=program)  # fmt: skip
     assert found.pop("us") < 5000
-    assert found == {"moved": True, "reason": "step", "heard": ["stopped:breakpoint"]}
+    assert found == {"moved": True, "reason": "step", "heard": ["resuming", "stopped:breakpoint"]}
     shown = text.partition("<\n")[2].partition(">\n")[0].splitlines()
     assert [line for line in shown if not line.startswith("OUT")] == []
 
 
-def test_a_call_runs_the_inferior(program, run_gdb):
+def test_a_call_is_no_resume(program, run_gdb):
     found, _ = run_gdb("break marker", "run", "print twice(4)", HEARD, "kill", program=program)
-    assert found["heard"] == ["stopped:breakpoint", "resuming", "stopped:call"]
+    assert found["heard"] == ["resuming", "stopped:breakpoint", "calling", "called"]
+
+
+def test_a_resume_names_its_inferiors(program, run_gdb):
+    pids = """
+class Loud(Listener):
+    def resuming(self, pids):
+        self.heard.append(sorted(each.num for each in gdb.inferiors() if each.pid in pids))
+listener = Loud()
+d.set_listener(listener)
+"""
+    found, _ = run_gdb(
+        "break marker", "run", "add-inferior", "inferior 2", f"file {program}", "run", "\n" + pids,
+        "inferior 1", "stepi", "inferior 2", "stepi", "set schedule-multiple on", "continue",
+        HEARD, "kill inferiors 1 2", program=program,
+    )  # fmt: skip
+    heard = [each for each in found["heard"] if isinstance(each, list)]
+    assert heard == [[1], [2], [1, 2]]
 
 
 def test_exec_ends_the_old_program(program, run_gdb):

@@ -1,0 +1,100 @@
+"""Several inferiors in one gdb: each has its own session, which only its own resume touches."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+PROGRAM = r"""
+#include <sys/mman.h>
+#define SIZE (16 * 4096)
+long *it;
+unsigned char *kept;
+__attribute__((noinline)) void add(long n) { *it += n; }
+__attribute__((noinline)) void begin(void) { }
+int main(void)
+{
+    it = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    kept = mmap(0, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (long i = 0; i < SIZE; i++)
+        kept[i] = 7 + i / 4096;
+    *it = 0;
+    begin();
+    for (long i = 1; i < 6; i++)
+        add(i);
+    return 0;
+}
+"""
+LOOK = ["x/2xb kept", "uffd-status"]
+AWAY = "kept pages      16\n"
+BYTES = "0x07\t0x07\n"
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inferiors")
+    (folder / "p.c").write_text(PROGRAM)
+    subprocess.run(["gcc", "-g", "-O0", "-o", folder / "p", folder / "p.c"], check=True)
+    return str(folder / "p")
+
+
+def looks(output, commands):
+    """What each look at kept memory printed, and each status."""
+    assert len(output.parts) == len(commands), output
+    pairs = list(zip(commands, output.parts, strict=True))
+    seen = [text for command, text in pairs if command == LOOK[0]]
+    status = [text for command, text in pairs if command == LOOK[1]]
+    return seen, status
+
+
+def test_a_resume_of_the_other_hides_nothing_here(batch, program):
+    commands = [
+        "tbreak begin", "run", "zap --keep kept, +16*4096",
+        f"add-inferior -exec {program}", "inferior 2", "tbreak begin", "run",
+        "inferior 1", *LOOK, "inferior 2", "zap --keep kept, +16*4096", "uffd-watch *it",
+        "continue", *LOOK, "inferior 1", *LOOK, "uffd-watch *it", "continue", *LOOK,
+        "inferior 2", *LOOK, "uffd-delete", "continue", "inferior 1", *LOOK, "continue", *LOOK,
+        "kill inferiors 1",
+    ]  # fmt: skip
+    output = batch.run(commands, program=[program])
+    seen, status = looks(output, commands)
+    assert all(each.endswith(BYTES) for each in seen), output
+    assert all(AWAY in each for each in status), output
+    hits = [text for text in output.parts if "\nwrite at " in text]
+    assert len(hits) == 3, output
+    assert not [line for line in output.complaints() if "pagezap" in line], output
+
+
+def test_all_run_together(batch, program):
+    commands = [
+        "tbreak begin", "run", "zap --keep kept, +16*4096", "uffd-watch *it",
+        f"add-inferior -exec {program}", "inferior 2", "tbreak begin", "run",
+        "zap --keep kept, +16*4096", "uffd-watch *it", "set schedule-multiple on",
+    ]  # fmt: skip
+    for _ in range(4):
+        commands += ["continue", "inferior 1", *LOOK, "inferior 2", *LOOK]
+    commands += ["kill inferiors 1 2"]
+    output = batch.run(commands, program=[program])
+    seen, status = looks(output, commands)
+    assert all(each.endswith(BYTES) for each in seen), output
+    assert all(AWAY in each for each in status), output
+    hits = [text for text in output.parts if "\nwrite at " in text]
+    assert len(hits) == 4, output
+    assert not [line for line in output.complaints() if "pagezap" in line], output
+
+
+def test_the_child_that_is_followed_has_ended(batch, tmp_path):
+    """The parent's inferior is there still, the child's is not."""
+    source = tmp_path / "forker.c"
+    source.write_text(
+        "#include <unistd.h>\n#include <sys/wait.h>\n"
+        "int main(void) { if (!fork()) _exit(0); wait(0); return 0; }\n"
+    )
+    subprocess.run(["gcc", "-g", "-o", tmp_path / "forker", source], check=True)
+    commands = ["set detach-on-fork off", "set follow-fork-mode child", "break main", "run",
+                "zap --keep [heap]", "zap --keep $sp-4096, +1", "continue"]  # fmt: skip
+    output = batch.run(commands, program=[str(tmp_path / "forker")])
+    assert "Python" not in output.stderr, output
+    assert "Traceback" not in output.stderr, output
+    assert "RuntimeError" not in output.stderr, output
