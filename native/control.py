@@ -50,6 +50,7 @@ class Op(IntEnum):
     DETACHING = 19
     RUNNING = 20
     OWN = 21
+    CALLING = 22
 
 
 class State(IntEnum):
@@ -434,6 +435,10 @@ class Client:
     def show(self) -> None:
         """Make everything present and writable, for the debugger to look."""
         self._call(Op.SHOW)
+
+    def calling(self) -> None:
+        """Let a function of the inferior run while everything stays shown; SHOW ends it."""
+        self._call(Op.CALLING)
 
     def hide(self) -> Hide:
         """End SHOW; arm what was opened again."""

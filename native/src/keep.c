@@ -61,6 +61,8 @@ static void settle(struct keeping *k, struct pz_region *r, uint64_t start, uint6
 		if (taken) {
 			pz_entry_set(k->s, e, *e & ~PZ_MOVING);
 			k->result->kept++;
+		} else if (k->shown_only) {
+			pz_entry_set(k->s, e, PZ_STASH | PZ_SHOWN | (*e & PZ_FILLED));
 		} else {
 			pz_entry_set(k->s, e, PZ_NONE);
 		}
@@ -101,6 +103,18 @@ static int move_run(struct keeping *k, struct pz_region *r, uint64_t start, uint
 		if (!error || at >= end)
 			continue;
 		e = pz_entry(s, r, at);
+		if (error == -EEXIST && (*e & PZ_MOVING)) {
+			/* Somebody has read the stash and left zero pages: cleaned at the next
+			 * try, all at once. */
+			settle(k, r, at, end, false);
+			for (uint64_t a = at; a < end; a += PZ_PAGE) {
+				e = pz_entry(s, r, a);
+				if (!pz_entry_kept(*e))
+					pz_entry_set(s, e, *e | PZ_LEFTOVER);
+			}
+			k->at = at;
+			return -EAGAIN;
+		}
 		if (error == -EAGAIN || error == -EINVAL || error == -ESRCH || error == -ENODEV ||
 		    error == -ENOTTY) {
 			settle(k, r, at, end, false);

@@ -99,6 +99,11 @@ int op_show(struct request *q)
 	return pz_show(q->s);
 }
 
+int op_calling(struct request *q)
+{
+	return pz_show_calling(q->s);
+}
+
 int op_hide(struct request *q)
 {
 	uint64_t taken, lost;

@@ -80,6 +80,7 @@ int op_watch_enable(struct request *q);
 int op_hit_take(struct request *q);
 int op_watch_counts(struct request *q);
 int op_show(struct request *q);
+int op_calling(struct request *q);
 int op_hide(struct request *q);
 int op_detaching(struct request *q);
 int op_running(struct request *q);

@@ -44,7 +44,8 @@ static int copy_zeros(struct pz_session *s, uint64_t page, bool protect)
 {
 	int error = protect ? -EINVAL : pz_uffd_zeropage(s->uffd, page, PZ_PAGE);
 
-	if (error != -EINVAL)
+	/* EEXIST may be the marker of a protected empty page, which only a copy replaces. */
+	if (error != -EINVAL && error != -EEXIST)
 		return error;
 	memset(s->page_buffer, 0, PZ_PAGE);
 	return pz_uffd_copy(s->uffd, page, s->page_buffer, PZ_PAGE, protect, NULL);

@@ -3,28 +3,74 @@
 
 #include "pagezap/pagezap.h"
 
+/*
+ * A debugger that reads an empty page of a registered range gets an error, and not the
+ * zeros that the program would. Nothing is away and nobody runs: nothing is registered.
+ */
+static void unregister(struct pz_session *s)
+{
+	pz_for_each_region (s, r)
+		pz_uffd_unregister(s->uffd, r->start, r->end - r->start);
+	s->unregistered = true;
+}
+
+static void register_again(struct pz_session *s)
+{
+	uint64_t at = 0;
+	struct pz_region *r;
+
+	if (!s->unregistered)
+		return;
+	s->unregistered = false;
+	while ((r = pz_region_next(s, at))) {
+		at = r->end;
+		/* Unmapped meanwhile, without an event; its pages were all there. */
+		if (pz_uffd_register(s->uffd, r->start, r->end - r->start, r->modes))
+			pz_region_remove(s, r->start, r->end);
+	}
+}
+
 int pz_show(struct pz_session *s)
 {
 	struct pz_bring_result result = {0};
+	int error = 0;
+	bool kept;
 
 	{
 		PZ_LOCKED(s);
-		if (s->shown)
+		if (s->shown && s->unregistered)
 			return 0;
+		kept = s->count.kept[PZ_STASH] || s->count.kept[PZ_STORE] || s->count.kept[PZ_FILL];
+		kept = kept && !s->shown;
 		s->shown = true;
 		pz_protect_all(s, false);
-		if (!s->count.kept[PZ_STASH] && !s->count.kept[PZ_STORE] && !s->count.kept[PZ_FILL])
-			return 0;
 	}
-	return pz_bring(s, 0, ~0ull & PZ_PAGE_MASK, true, &result);
+	if (kept)
+		error = pz_bring(s, 0, ~0ull & PZ_PAGE_MASK, true, &result);
+	PZ_LOCKED(s);
+	if (!error)
+		unregister(s);
+	return error;
 }
 
-static int hide_region(struct pz_session *s, uint64_t start, uint64_t end, uint64_t *taken)
+/* The debugger has the inferior call a function: what that does to its mappings is seen. */
+int pz_show_calling(struct pz_session *s)
+{
+	PZ_LOCKED(s);
+	if (!s->shown)
+		return -EINVAL;
+	register_again(s);
+	return 0;
+}
+
+static int hide_region(struct pz_session *s, uint64_t start, uint64_t end, uint64_t *taken,
+		       uint64_t *lost)
 {
 	struct pz_keep_result result = {0};
 	int error = pz_keep(s, start, end - start, true, &result);
 
 	*taken += result.kept;
+	*lost += result.skipped;
 	return error;
 }
 
@@ -56,7 +102,7 @@ static void hide_shown(struct pz_session *s, uint64_t *ret_taken, uint64_t *ret_
 		}
 		if (end <= start)
 			continue;
-		hide_region(s, start, end, ret_taken);
+		hide_region(s, start, end, ret_taken, ret_lost);
 		PZ_LOCKED(s);
 		for (uint64_t a = start; a < end; a += PZ_PAGE) {
 			struct pz_region *r = pz_region_find(s, a);
@@ -77,6 +123,7 @@ int pz_hide(struct pz_session *s, uint64_t *ret_taken, uint64_t *ret_lost)
 	{
 		PZ_LOCKED(s);
 		if (s->shown) {
+			register_again(s);
 			s->shown = false;
 			s->opened.overflow = true; /* all of them */
 		}

@@ -117,6 +117,46 @@ def test_large_range(program: Path, no_move: bool) -> None:
         assert inferior.sum() == before
 
 
+def test_pages_are_taken_again_after_somebody_read_the_stash(program: Path) -> None:
+    with session(program) as (inferior, client):
+        inferior.ask("fill", 6)
+        before = inferior.sum()
+        client.keep(inferior.buffer, inferior.length)
+        client.show()
+        with open(f"/proc/{inferior.pid}/mem", "rb", buffering=0) as memory:
+            for start, length in client.own():
+                memory.seek(start)
+                memory.read(length)
+        assert (client.hide().taken, inferior.present()) == (256, 0)
+        assert inferior.sum() == before
+
+
+@ways
+def test_while_shown_an_empty_page_reads_zero_and_is_served_again_after(
+    program: Path, no_move: bool
+) -> None:
+    with session(program, no_move=no_move) as (inferior, client):
+        inferior.ask("write", 3 * PAGE, 7)
+        client.keep(inferior.buffer, inferior.length)
+        client.watch_add(1, inferior.buffer, inferior.length, trace=True)
+        client.show()
+        with open(f"/proc/{inferior.pid}/mem", "rb", buffering=0) as memory:
+            memory.seek(inferior.buffer + 3 * PAGE)
+            assert memory.read(2 * PAGE)[::PAGE] == b"\7\0"
+        client.calling()
+        assert "um" in inferior.vm_flags(inferior.buffer)
+        inferior.ask("madvise", 3 * PAGE, PAGE, MADV_DONTNEED)
+        client.show()
+        assert "um" not in inferior.vm_flags(inferior.buffer)
+        client.hide()
+        assert "um" in inferior.vm_flags(inferior.buffer)
+        assert inferior.ask("read", 3 * PAGE) == "0"
+        assert inferior.ask("write", 9 * PAGE, 1) == "ok"
+        assert inferior.buffer + 9 * PAGE in [event.address for event in client.trace()]
+        client.release()
+        inferior.assert_clean()
+
+
 @ways
 def test_a_child_that_forks_and_maps_at_once_finds_the_content(
     program: Path, no_move: bool

@@ -183,6 +183,7 @@ void pz_kick(struct pz_session *s);
 
 /* step.c: SHOW, HIDE, STEP. Main thread, lock not held. */
 int pz_show(struct pz_session *s);
+int pz_show_calling(struct pz_session *s);
 int pz_hide(struct pz_session *s, uint64_t *ret_taken, uint64_t *ret_lost);
 int pz_step_begin(struct pz_session *s, pid_t tid, uint64_t address);
 int pz_step_end(struct pz_session *s);

@@ -29,6 +29,7 @@ enum pz_op {
 	PZ_OP_DETACHING,
 	PZ_OP_RUNNING,
 	PZ_OP_OWN,
+	PZ_OP_CALLING,
 	PZ_OP_COUNT,
 };
 

@@ -206,6 +206,7 @@ struct pz_session {
 	_Atomic unsigned int fault_wants;
 	bool hold; /* recovery: faults are put off until the ledger is exact */
 	bool shown;
+	bool unregistered; /* while it is shown; see step.c */
 	bool detaching;
 	bool releasing;
 	bool owned;
