@@ -64,9 +64,10 @@ class Checker:
     def __init__(self, scene: Scene, pieces: Sequence[Piece]) -> None:
         """Read pagemap and the ledger; the session, where there is one, is hidden."""
         self._scene = scene
-        self._pieces = pieces
+        # At a stop a range may be registered in another way than the inferior runs with.
+        self._pieces = scene.again(pieces)
         self._ledger = scene.ledger()
-        self._runs = [(piece, scene.runs(piece)) for piece in pieces]
+        self._runs = [(piece, scene.runs(piece)) for piece in self._pieces]
         self.counts = self._count()
 
     def _count(self) -> dict[str, int]:
