@@ -31,7 +31,7 @@ class ZapResult(Result):
         self.hazards = hazards
         self.elapsed_us = elapsed_us
         self.dry = dry
-        refused = [outcome for outcome in outcomes if outcome.reason]
+        refused = [outcome for outcome in outcomes if outcome.reason and not outcome.spared]
         if refused and not dry:
             pages = sum(outcome.skipped for outcome in refused)
             self.failure = PagezapError(
@@ -92,6 +92,8 @@ neighbour is lost; --round out takes the partly covered pages as well.
 
 With --keep the pages are taken away atomically, also under a running program, and
 held; the next access brings them back with their content. Keeping rounds out.
+With --keep and --fill pages that the debugger's thread library reads at every stop
+(the C library's own data, a page or two of each thread) are left alone.
 
 Everything is checked before anything is touched. What would break the inferior or
 take memory from another process (its stack, its code, locked or shared memory) is

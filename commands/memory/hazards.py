@@ -127,6 +127,17 @@ def of_watch(piece: Piece, *, ours: bool) -> list[Hazard]:
     return found
 
 
+def of_thread_library(piece: Piece) -> PagezapError:
+    """Return the refusal of a piece without which the debugger could not stop any more."""
+    from pagezap.commands.memory.threadlib import REASON
+
+    return UnsupportedError(
+        f"{piece.label()}: {REASON}",
+        hint="Name other memory; --force does not help, as no stop would work any more",
+        kind="thread-library",
+    )
+
+
 def of_drop(piece: Piece, *, ours: bool, threads: Iterable[int]) -> list[Hazard]:
     """Return the hazards of dropping a piece's pages; ``threads`` are stack pointers."""
     found = list(_everywhere(piece, ours=ours))

@@ -103,6 +103,15 @@ class Scene:
                 result.append(Target(item.text, item.start, item.length, pieces, gathered=gathered))
         return result
 
+    def again(self, pieces: Sequence[Piece]) -> list[Piece]:
+        """Return pieces as they are now, where a session was hidden or shown meanwhile."""
+        self.__dict__.pop("mappings", None)
+        return [
+            found
+            for piece in pieces
+            for found in cut(self.pid, self.mappings, piece.start, piece.end)
+        ]
+
     def everything(self) -> Target:
         """Return all that the program has mapped, the kernel's own pages left out."""
         mappings = [mapping for mapping in self.mappings if not mapping.is_special]
@@ -138,6 +147,12 @@ class Scene:
             for mapping in self.mappings
             if any(mapping.start <= pointer < mapping.end for pointer in pointers)
         )
+
+    def thread_library(self) -> list[tuple[int, int]]:
+        """Return (start, end) of what the debugger's thread library reads at every stop."""
+        from pagezap.commands.memory import threadlib
+
+        return threadlib.spans(self.context.debugger, self.mappings)
 
     # -- pages -------------------------------------------------------------------------
     def runs(self, piece: Piece) -> list[pages.Run]:

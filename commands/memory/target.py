@@ -134,6 +134,10 @@ class Piece:
 
         return field(self._pid, self.mapping_start, "AnonHugePages")
 
+    def part(self, start: int, end: int) -> Piece:
+        """Return the pages of the piece from ``start`` up to ``end``."""
+        return Piece(self._pid, self.mapping, start, end - start)
+
     def kind_words(self) -> str:
         """Return what kind of memory it is, as a person says it."""
         if self.mapping.kind == "file":
@@ -206,6 +210,26 @@ def alike(one: Mapping, other: Mapping) -> bool:
         and one.inode == other.inode
         and set(one.flags) ^ set(other.flags) <= REGISTRATION
     )
+
+
+def split(piece: Piece, spans: Sequence[tuple[int, int]]) -> list[tuple[Piece, bool]]:
+    """Return the parts of a piece, each with whether it lies in one of the spans.
+
+    The spans are (start, end), whole pages, in order and apart.
+    """
+    parts: list[tuple[Piece, bool]] = []
+    position = piece.start
+    for start, end in spans:
+        low, high = max(start, position), min(end, piece.end)
+        if low >= high:
+            continue
+        if position < low:
+            parts.append((piece.part(position, low), False))
+        parts.append((piece.part(low, high), True))
+        position = high
+    if position < piece.end:
+        parts.append((piece.part(position, piece.end), False))
+    return parts
 
 
 def cut(pid: int, mappings: Sequence[Mapping], start: int, end: int) -> list[Piece]:

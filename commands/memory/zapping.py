@@ -8,13 +8,13 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from pagezap.commands.memory import hazards as hazard_rules
-from pagezap.commands.memory import pages
-from pagezap.commands.memory.target import PAGE
+from pagezap.commands.memory import pages, threadlib
+from pagezap.commands.memory.target import PAGE, split
 from pagezap.commands.memory.text import count, size
 from pagezap.debugger.errors import PagezapError, UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pagezap.commands.memory.fill import Fill
     from pagezap.commands.memory.hazards import Hazard
@@ -39,6 +39,9 @@ class Outcome:
         self.skipped = 0
         self.via = "none"
         self.reason = ""
+        """Why pages were left alone."""
+        self.spared = False
+        """Whether it was left alone as a rule, which is no failure."""
 
     def json(self) -> dict[str, object]:
         """Return the outcome as JSON shows it."""
@@ -69,9 +72,24 @@ class Plan:
         self._scene = scene
         self._keep = keep
         self._filling = filling
-        self.outcomes = [Outcome(target, piece) for target in targets for piece in target.pieces]
+        self._targets = targets
+        self.outcomes = list(self._outcomes())
         self.hazards: list[Hazard] = []
         self.elapsed_ns = 0
+
+    def _outcomes(self) -> Iterator[Outcome]:
+        """Yield an outcome a piece; what has to stay for the debugger's sake is one of its own."""
+        held = self._keep or self._filling
+        reserved = self._scene.thread_library() if held else []
+        for target in self._targets:
+            for piece in target.pieces:
+                for part, spared in split(piece, reserved if piece.anonymous else ()):
+                    outcome = Outcome(target, part)
+                    if spared:
+                        outcome.spared = True
+                        outcome.reason = threadlib.REASON
+                        outcome.skipped = part.pages
+                    yield outcome
 
     def assess(self, *, force: bool) -> None:
         """Find every hazard. Raises the first refusal that stands.
@@ -82,8 +100,8 @@ class Plan:
         stacks = self._scene.stack_pointers()
         ours = self._scene.session is not None
         todo = False
-        first: PagezapError | None = None
-        for outcome in self.outcomes:
+        first = self._all_spared()
+        for outcome in self._active:
             found = self._hazards_of(outcome.piece, ours=ours, stacks=stacks)
             self.hazards += found
             standing = [hazard for hazard in found if hazard.stands(force=force)]
@@ -97,6 +115,21 @@ class Plan:
                 todo = True
         if not todo and first is not None:
             raise first
+
+    def _all_spared(self) -> PagezapError | None:
+        """Return why a target of which nothing is left would be refused.
+
+        Raises that where the user has named it by itself.
+        """
+        first: PagezapError | None = None
+        for target in self._targets:
+            mine = [outcome for outcome in self.outcomes if outcome.target is target]
+            if mine and all(outcome.spared for outcome in mine):
+                refusal = hazard_rules.of_thread_library(mine[0].piece)
+                if not target.gathered:
+                    raise refusal
+                first = first or refusal
+        return first
 
     def _hazards_of(self, piece: Piece, *, ours: bool, stacks: Sequence[int]) -> list[Hazard]:
         if self._keep:
