@@ -39,13 +39,14 @@ bool pz_agent_alive(struct pz_session *s)
 static int wait_word(struct pz_session *s, volatile unsigned int *word, unsigned int value,
 		     uint64_t limit_us)
 {
-	static const struct timespec slice = {.tv_nsec = 100000000};
+	static const struct timespec slice = {.tv_nsec = 2000000};
 	uint64_t end = limit_us ? pz_now_us() + limit_us : 0;
 	unsigned int seen;
 
 	while ((seen = __atomic_load_n(word, __ATOMIC_ACQUIRE)) != value) {
 		if (futex(word, FUTEX_WAIT, seen, &slice) == 0 || errno != ETIMEDOUT)
 			continue;
+		pz_place_watch(s); /* its call may wait for the fault thread */
 		if (pidfd_ended(s->agent_pidfd))
 			return -ESRCH;
 		if (end && pz_now_us() > end)

@@ -44,7 +44,7 @@ const void *pz_ahead_content(struct pz_session *s, const struct pz_region *r, ui
 	local = (struct iovec){a->buffer, length};
 	remote = (struct iovec){(void *)(uintptr_t)at, length};
 	a->end = 0;
-	if (process_vm_readv(s->options.pid, &local, 1, &remote, 1, 0) != (ssize_t)length)
+	if (process_vm_readv(s->agent, &local, 1, &remote, 1, 0) != (ssize_t)length)
 		return NULL;
 	a->start = at;
 	a->end = at + length;

@@ -170,7 +170,7 @@ static bool orphaned(const struct pz_session *s, uint64_t now)
 
 static uint64_t rearm_after(const struct pz_session *s)
 {
-	return s->rearm.overflow || s->rearm_next.overflow ? REARM_ALL_US : REARM_US;
+	return s->rearm.overflow || s->open.overflow ? REARM_ALL_US : REARM_US;
 }
 
 /* What is done while time passes, and between two chunks of long work. */
@@ -181,7 +181,7 @@ void pz_tick(struct pz_session *s)
 	pz_place_watch(s);
 	{
 		PZ_LOCKED(s);
-		if (s->n_deferred_hits)
+		if (s->n_deferred_hits && !s->shown)
 			pz_hits_tick(s);
 		if (pz_rearm_waits(s) && now - s->rearm_us >= rearm_after(s)) {
 			s->rearm_us = now;
@@ -210,13 +210,13 @@ static struct timespec next_tick(struct pz_session *s)
 
 	PZ_LOCKED(s);
 	if (s->count.leftovers)
-		us = LEFTOVER_US;
-	if (atomic_load(&s->placement.hot))
-		us = PZ_WATCH_US;
-	if (pz_rearm_waits(s) && !s->shown)
-		us = rearm_after(s);
-	if (s->n_deferred_hits)
-		us = s->deferred_us;
+		us = pz_min(us, LEFTOVER_US);
+	if (atomic_load(&s->placement.hot) || s->placement.rechecks)
+		us = pz_min(us, PZ_WATCH_US);
+	if (pz_rearm_waits(s) && !s->shown && !s->detaching)
+		us = pz_min(us, rearm_after(s));
+	if (s->n_deferred_hits && !s->shown)
+		us = pz_min(us, s->deferred_us);
 	return (struct timespec){(time_t)(us / 1000000), (long)(us % 1000000) * 1000};
 }
 

@@ -3,15 +3,20 @@
 
 static void handle_remove(struct pz_session *s, uint64_t start, uint64_t end)
 {
-	const struct pz_span *own = &s->shared->own_zap;
-	bool ours = own->length && start < own->start + own->length && end > own->start;
+	struct pz_span *own = &s->shared->own_zap;
+	uint64_t own_end = own->start + own->length;
+	bool dropping = s->shared->own_zap_state == PZ_ZAPPED;
+	/* One event a mapping, in order: any other is of the program's own zap. */
+	bool ours = own->length && end <= own_end &&
+		    (dropping ? start >= own->start : start == own->start);
 
 	if (!ours) {
 		s->count.removes++;
 		s->last_remove_us = pz_now_us();
 	}
-	if (ours && s->shared->own_zap_state != PZ_ZAPPED && own->start <= start &&
-	    end <= own->start + own->length)
+	if (ours)
+		*own = (struct pz_span){end, own_end - end};
+	if (ours && !dropping)
 		return; /* the ledger holds the content already */
 	pz_for_each_region (s, r) {
 		uint64_t stop = pz_min(end, r->end);
@@ -35,11 +40,14 @@ void pz_event_handle(struct pz_session *s, const struct uffd_msg *m)
 	case UFFD_EVENT_UNMAP:
 		s->count.unmaps++;
 		pz_region_remove(s, m->arg.remove.start, m->arg.remove.end);
+		/* Whoever waits for a page there finds that it has gone. */
+		pz_uffd_wake(s->uffd, m->arg.remove.start, m->arg.remove.end - m->arg.remove.start);
 		pz_kick(s);
 		break;
 	case UFFD_EVENT_REMAP:
 		s->count.remaps++;
 		pz_region_rekey(s, m->arg.remap.from, m->arg.remap.to, m->arg.remap.len);
+		pz_uffd_wake(s->uffd, m->arg.remap.from, m->arg.remap.len);
 		break;
 	default:
 		break;

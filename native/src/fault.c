@@ -145,9 +145,14 @@ static void kernel_stop(struct pz_session *s, const struct pz_fault *f, const st
 	}
 	if (!h) {
 		record(s, f, w, line, PZ_BY_INFERIOR); /* no place left to stop for it */
+		exact = false;
 	} else if (!again && exact && pz_call_stops_at_end(s, line)) {
 		/* Before the page opens, or the call's end would be missed. */
-		pz_hit_signal(s, h);
+		if (pz_hit_signal(s, h)) {
+			record(s, f, w, line, PZ_BY_INFERIOR);
+			pz_hit_clear(h);
+			exact = false;
+		}
 	} else if (!again) {
 		h->deferred = true;
 		s->n_deferred_hits++;
@@ -172,8 +177,8 @@ static void user_stop(struct pz_session *s, const struct pz_fault *f, const stru
 
 	if (pz_hit_earlier_calls(s, f->tid, NULL)) {
 		/* It stops for these first, and its access faults again afterwards. */
-		pz_hit_signal(s, pz_hit_waiting(s, f->tid));
-		return;
+		if (!pz_hit_signal(s, pz_hit_waiting(s, f->tid)))
+			return;
 	}
 	h = pz_hit_of(s, f->tid);
 	if (!h)
@@ -208,7 +213,9 @@ static void foreign(struct pz_session *s, const struct pz_fault *f, const struct
 	enum pz_by by = PZ_BY_OTHER;
 
 	pz_proc_status_field(s->options.pid, s->options.pid, "TracerPid:", &tracer);
-	if (f->tid == s->agent || (tracer && pz_proc_has_task((pid_t)tracer, f->tid)))
+	if (pz_proc_has_task(s->options.pid, f->tid))
+		by = PZ_BY_INFERIOR; /* whose files may not be read */
+	else if (f->tid == s->agent || (tracer && pz_proc_has_task((pid_t)tracer, f->tid)))
 		by = PZ_BY_DEBUGGER;
 	if (exact)
 		record(s, f, w, NULL, by);
@@ -317,10 +324,9 @@ static bool handle_one(struct pz_session *s, pid_t *ret_tid)
 	}
 	struct pz_session *locked __attribute__((cleanup(pz_unlock_cleanup), unused)) = s;
 
-	if (read(s->uffd, &m, sizeof(m)) != (ssize_t)sizeof(m)) {
-		retry_put_off(s);
+	retry_put_off(s);
+	if (read(s->uffd, &m, sizeof(m)) != (ssize_t)sizeof(m))
 		return false;
-	}
 	if (m.event != UFFD_EVENT_PAGEFAULT) {
 		pz_event_handle(s, &m);
 		return true;
@@ -340,7 +346,9 @@ static void *fault_main(void *argument)
 {
 	struct pz_session *s = argument;
 	struct pollfd p[2] = {{.fd = s->uffd, .events = POLLIN},
-			      {.fd = s->stop_fd, .events = POLLIN}};
+			      {.fd = s->wake_fd, .events = POLLIN}};
+
+	uint64_t wakes;
 
 	pz_place_init(s);
 	while (!atomic_load(&s->fault_stop)) {
@@ -357,6 +365,8 @@ static void *fault_main(void *argument)
 			break;
 		if (p[0].revents & (POLLERR | POLLHUP))
 			break;
+		if (p[1].revents && read(s->wake_fd, &wakes, sizeof(wakes)) < 0)
+			continue;
 	}
 	return NULL;
 }
@@ -378,15 +388,22 @@ int pz_fault_start(struct pz_session *s)
 	return -error;
 }
 
-void pz_fault_stop(struct pz_session *s)
+/* Has the fault thread look at what it put off, or at its end. */
+void pz_fault_wake(struct pz_session *s)
 {
 	uint64_t one = 1;
 
+	if (write(s->wake_fd, &one, sizeof(one)) < 0)
+		return; /* full: it is awake */
+}
+
+void pz_fault_stop(struct pz_session *s)
+{
 	if (!s->fault_thread_runs)
 		return;
 	atomic_store(&s->fault_stop, true);
-	if (write(s->stop_fd, &one, sizeof(one)) < 0)
-		return;
+	pz_fault_wake(s);
+	pz_place_end(s);
 	pthread_join(s->fault_thread, NULL);
 	s->fault_thread_runs = false;
 }

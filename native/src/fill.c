@@ -69,20 +69,28 @@ static int fill_entries(struct filling *f, struct pz_region *r, uint64_t start, 
 	return error;
 }
 
-static int zap(struct pz_session *s, uint64_t start, uint64_t length)
-{
-	int error = (int)pz_agent_syscall(s, SYS_madvise, start, length, MADV_DONTNEED);
-
-	if (error == -EINVAL)
-		error = (int)pz_agent_syscall(s, SYS_madvise, start, length, DONTNEED_LOCKED);
-	return error;
-}
-
 static void own_zap(struct pz_session *s, uint64_t start, uint64_t length, enum pz_state state)
 {
 	PZ_LOCKED(s);
 	s->shared->own_zap = (struct pz_span){start, length};
 	s->shared->own_zap_state = state;
+}
+
+/*
+ * Drops pages whose content the ledger holds. The event that it raises is read by the fault
+ * thread, so the lock is not held here; it is told from a zap of the program's own.
+ */
+int pz_zap_held(struct pz_session *s, uint64_t start, uint64_t length, enum pz_state state)
+{
+	static const int advices[] = {MADV_DONTNEED, DONTNEED_LOCKED};
+	int error = -EINVAL;
+
+	for (int i = 0; error == -EINVAL && i < 2; i++) {
+		own_zap(s, start, length, state);
+		error = (int)pz_agent_syscall(s, SYS_madvise, start, length, (uint64_t)advices[i]);
+	}
+	own_zap(s, 0, 0, PZ_NONE);
+	return error;
 }
 
 static int fill_vma(void *context, const struct pz_vma *v)
@@ -99,7 +107,6 @@ static int fill_vma(void *context, const struct pz_vma *v)
 	for (uint64_t a = v->start; !error && a < v->end;) {
 		uint64_t end = a;
 
-		own_zap(s, a, BATCH_PAGES * PZ_PAGE, PZ_FILL);
 		{
 			PZ_LOCKED(s);
 			struct pz_region *r = pz_region_find(s, a);
@@ -110,8 +117,7 @@ static int fill_vma(void *context, const struct pz_vma *v)
 			}
 		}
 		if (!error && end > a)
-			error = zap(s, a, end - a);
-		own_zap(s, 0, 0, PZ_NONE);
+			error = pz_zap_held(s, a, end - a, PZ_FILL);
 		a = end > a ? end : a + PZ_PAGE;
 		pz_main_pause(s);
 	}

@@ -9,7 +9,8 @@
 
 #include "pagezap/pagezap.h"
 
-#define BATCH_PAGES 64
+#define BATCH_PAGES	64
+#define NO_MEMORY_TRIES 1000 /* a tenth of a millisecond apart */
 
 /* What the child did to pages of the parent's that it had not got yet, in order. */
 struct edit {
@@ -23,6 +24,8 @@ struct child {
 	uint64_t at; /* an address of the parent: the pages before it are done */
 	struct edit *edit;
 	size_t n_edits;
+	bool missing; /* the last page had no mapping: page by page until one has */
+	unsigned int no_memory;
 	struct child *next;
 };
 
@@ -159,7 +162,9 @@ static void fill_child(struct pz_session *s, struct child *c)
 			c->at += PZ_PAGE;
 			continue;
 		}
-		given = give(s, c, r, c->at, to, c->n_edits ? 1 : n);
+		given = give(s, c, r, c->at, to, c->n_edits || c->missing ? 1 : n);
+		if (given == -ENOMEM && c->no_memory++ >= NO_MEMORY_TRIES)
+			given = pz_uffd_poison(c->fd, to, PZ_PAGE); /* no zeros */
 		if (given > 0)
 			c->at += (uint64_t)given * PZ_PAGE;
 		else if (given == -ESRCH)
@@ -168,6 +173,7 @@ static void fill_child(struct pz_session *s, struct child *c)
 			c->at += PZ_PAGE; /* it has the page, or no such mapping */
 		else if (!take_events(s, c))
 			pz_sleep_us(100);
+		c->missing = given == -ENOENT;
 	}
 }
 

@@ -8,7 +8,7 @@
 /* Looks, 100 us apart, at a thread that runs all the time, in its call or after it: such a call
  * is one that a signal might cut short, so it is given time. */
 #define RUNNING_LIMIT 200
-#define LOOK_MAX_US   10000
+#define LOOK_MAX_US   1000
 
 /* The latest hit of a thread. */
 struct pz_hit *pz_hit_of(struct pz_session *s, pid_t tid)
@@ -99,6 +99,8 @@ int pz_hit_signal(struct pz_session *s, struct pz_hit *h)
 {
 	siginfo_t info = {0};
 
+	if (!pz_may_stop(s, (pid_t)h->head.tid))
+		return -ESRCH;
 	info.si_signo = SIGSTOP;
 	info.si_code = SI_QUEUE;
 	info.si_pid = getpid();
@@ -143,6 +145,14 @@ static bool changed(struct pz_session *s, const struct pz_hit *h)
 	return memcmp(h->old, s->page_buffer + (h->content_address - page), h->content_length) != 0;
 }
 
+/* Nobody takes it: the page, open for a stop, is protected again. */
+static void record_instead(struct pz_session *s, struct pz_hit *h)
+{
+	pz_hit_record(s, &h->head, PZ_BY_INFERIOR);
+	pz_rearm_soon(s, pz_page_down(h->head.address), 0);
+	pz_hit_clear(h);
+}
+
 /* The call has ended: true where its hit is one that the debugger is to take. */
 static bool settle(struct pz_session *s, struct pz_hit *h)
 {
@@ -154,8 +164,7 @@ static bool settle(struct pz_session *s, struct pz_hit *h)
 		return false;
 	}
 	if (!pz_may_stop(s, (pid_t)h->head.tid)) {
-		pz_hit_record(s, &h->head, PZ_BY_INFERIOR);
-		pz_hit_clear(h);
+		record_instead(s, h);
 		return false;
 	}
 	h->ready = true;
@@ -168,10 +177,8 @@ static void end_of_call(struct pz_session *s, struct pz_hit *h)
 
 	settle(s, h);
 	h = pz_hit_waiting(s, tid);
-	if (h && pz_hit_signal(s, h)) {
-		pz_hit_record(s, &h->head, PZ_BY_INFERIOR);
-		pz_hit_clear(h);
-	}
+	if (h && pz_hit_signal(s, h))
+		record_instead(s, h);
 }
 
 /*
@@ -227,9 +234,12 @@ void pz_hits_tick(struct pz_session *s)
 			continue;
 		n = pz_cache_read(&s->syscall_files, s->options.pid, (pid_t)h->head.tid, line,
 				  sizeof(line));
-		if (n <= 0) {
+		if (n <= 0) { /* the thread is gone, and with it what could stop */
 			pz_hit_forget_deferral(s, h);
-			pz_hit_clear(h);
+			if (h->exact || changed(s, h))
+				record_instead(s, h);
+			else
+				pz_hit_clear(h);
 		} else if (!strncmp(line, "running", 7)) {
 			quiet = false;
 			if (++h->running >= RUNNING_LIMIT)

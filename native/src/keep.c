@@ -8,6 +8,7 @@
 #define CHUNK_PAGES	(PZ_CHUNK / PZ_PAGE)
 #define PATIENCE	200
 #define REMOVE_GRACE_US 2000
+#define REMOVE_WAITS	4000 /* of half a millisecond: the program never ceases to zap */
 
 struct keeping {
 	struct pz_session *s;
@@ -210,8 +211,12 @@ static int keep_vma(void *context, const struct pz_vma *v)
 		uint64_t end;
 		int error;
 
-		while (pz_now_us() - s->last_remove_us < REMOVE_GRACE_US)
-			pz_sleep_us(500); /* the zap that an event announced comes first */
+		/* The zap that an event announced comes first. */
+		for (int i = 0; pz_now_us() - s->last_remove_us < REMOVE_GRACE_US; i++) {
+			if (i == REMOVE_WAITS)
+				return -EAGAIN;
+			pz_sleep_us(500);
+		}
 		pz_main_pause(s);
 		PZ_LOCKED(s);
 		r = pz_region_find(s, k->at);

@@ -55,23 +55,13 @@ static uint64_t copy_run(struct pz_session *s, struct pz_region *r, uint64_t sta
 	return a;
 }
 
-/* The zap raises an event that the fault thread reads: the lock is not held here. */
-static int zap(struct pz_session *s, uint64_t start, uint64_t length)
-{
-	int error = (int)pz_agent_syscall(s, SYS_madvise, start, length, MADV_DONTNEED);
-
-	if (error == -EINVAL)
-		error = (int)pz_agent_syscall(s, SYS_madvise, start, length, 24 /* _LOCKED */);
-	return error;
-}
-
 /* Undoes our protection and leaves that of the watches. Lock held. */
 static void unprotect(struct pz_session *s, uint64_t start, uint64_t end)
 {
 	while (pz_uffd_protect(s->uffd, start, end - start, false, true) == -EAGAIN) {
 		pthread_mutex_unlock(&s->lock);
 		pz_sleep_us(100);
-		pthread_mutex_lock(&s->lock);
+		pz_lock(s);
 	}
 	pz_uffd_wake(s->uffd, start, end - start);
 	for (uint64_t a = start; a < end && !s->shown && !s->releasing; a += PZ_PAGE) {
@@ -80,13 +70,20 @@ static void unprotect(struct pz_session *s, uint64_t start, uint64_t end)
 	}
 }
 
+/* A zap that failed in the middle has taken some pages: their only copy is ours. */
+static bool there(struct pz_session *s, uint64_t address)
+{
+	uint64_t state;
+
+	return pz_pagemap_read(s, address, 1, &state) == 0 && pz_pagemap_populated(state);
+}
+
 static void settle(struct pz_session *s, uint64_t start, uint64_t end, int error,
 		   struct pz_keep_result *result)
 {
 	struct pz_region *r;
 
 	PZ_LOCKED(s);
-	s->shared->own_zap.length = 0;
 	for (uint64_t a = start; a < end; a += PZ_PAGE) {
 		uint64_t *e;
 
@@ -94,12 +91,11 @@ static void settle(struct pz_session *s, uint64_t start, uint64_t end, int error
 		if (!r)
 			continue;
 		e = pz_entry(s, r, a);
-		if (*e & PZ_MOVING) {
-			pz_entry_set(s, e, *e & ~PZ_MOVING);
-			if (error)
-				pz_entry_drop(s, e, PZ_NONE);
-		}
-		if (error) {
+		if (!(*e & PZ_MOVING))
+			continue; /* dropped by the program meanwhile */
+		pz_entry_set(s, e, *e & ~PZ_MOVING);
+		if (error && there(s, a)) {
+			pz_entry_drop(s, e, PZ_NONE);
 			result->skipped++;
 			result->reason = error;
 		} else {
@@ -148,11 +144,9 @@ int pz_keep_by_copy(struct pz_session *s, uint64_t start, uint64_t end, bool sho
 				at = next;
 				continue;
 			}
-			s->shared->own_zap = (struct pz_span){begin, run - begin};
-			s->shared->own_zap_state = PZ_STORE;
 			next = copy_run(s, r, begin, run, ret);
 		}
-		error = next > begin ? zap(s, begin, next - begin) : 0;
+		error = next > begin ? pz_zap_held(s, begin, next - begin, PZ_STORE) : 0;
 		settle(s, begin, next, error, ret);
 		if (next < run) { /* skipped one: un-protect it, go on after it */
 			PZ_LOCKED(s);

@@ -53,6 +53,11 @@ int pz_recover(struct pz_session *s)
 	s->in_recovery = true;
 	s->hold = true;
 	pz_ledger_recount(s);
+	/* A stash that was cut short while it was registered: no read of it may fault. */
+	pz_for_each_region (s, r) {
+		if (r->stash)
+			pz_uffd_unregister(s->uffd, r->stash, r->end - r->start);
+	}
 	error = pz_fault_start(s);
 	if (error)
 		return error;
@@ -62,12 +67,8 @@ int pz_recover(struct pz_session *s)
 	{
 		PZ_LOCKED(s);
 		s->hold = false;
-		pz_for_each_region (s, r) {
+		pz_for_each_region (s, r)
 			pz_uffd_wake(s->uffd, r->start, r->end - r->start);
-			/* A stash that was cut short while it was registered. */
-			if (r->stash)
-				pz_uffd_unregister(s->uffd, r->stash, r->end - r->start);
-		}
 	}
 	for (int i = 0; i < 50; i++) {
 		error = pz_release(s, false, &refaulted);

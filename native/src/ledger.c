@@ -27,7 +27,7 @@ void pz_entry_set(struct pz_session *s, uint64_t *entry, uint64_t value)
 {
 	account(s, *entry, -1);
 	account(s, value, 1);
-	if (pz_entry_state(value) == PZ_STASH)
+	if (pz_entry_kept(value) && pz_entry_state(value) == PZ_STASH)
 		s->stash_changes++;
 	__atomic_store_n(entry, value, __ATOMIC_RELEASE);
 }
@@ -62,7 +62,8 @@ static int stash_read(struct pz_session *s, uint64_t address, void *ret)
 {
 	struct iovec local = {ret, PZ_PAGE}, remote = {(void *)(uintptr_t)address, PZ_PAGE};
 
-	if (process_vm_readv(s->options.pid, &local, 1, &remote, 1, 0) == (ssize_t)PZ_PAGE)
+	/* By the agent, whose mm it is: the program may have become another one by exec. */
+	if (process_vm_readv(s->agent, &local, 1, &remote, 1, 0) == (ssize_t)PZ_PAGE)
 		return 0;
 	return mem_read(s, address, ret);
 }

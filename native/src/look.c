@@ -26,7 +26,7 @@ static struct pz_awake *awake_of(struct pz_session *s, pid_t tid)
 	for (int i = 0; i < PZ_AWAKE_SLOTS; i++) {
 		if (s->awake[i].tid == tid)
 			return &s->awake[i];
-		if (s->awake[i].times < oldest->times)
+		if (s->awake[i].used < oldest->used)
 			oldest = &s->awake[i];
 	}
 	*oldest = (struct pz_awake){.tid = tid};
@@ -66,9 +66,11 @@ int pz_look(struct pz_session *s, const struct pz_fault *f, char *line, size_t s
 	}
 	s->n_awake++;
 	a = awake_of(s, f->tid);
+	a->used = s->n_awake;
 	if (++a->times < TIMES_AWAKE &&
 	    !(a->times >= TIMES_PENDING && pz_proc_signal_pending(s->options.pid, f->tid)))
 		return -EAGAIN;
+	a->times = 0;
 	snprintf(line, size, UNKNOWN_CALL);
 	return 0;
 }

@@ -8,8 +8,8 @@
  *
  * A SCHED_IDLE task starves where others want the CPU. It is one only during a burst, and
  * only while it need not wait for its CPU: it looks at its own waiting time, and the main
- * thread, whose policy is the normal one, ends it within a millisecond or two where it can
- * run and does not, or where the lock is wanted. After that longer and longer pass until
+ * thread, whose policy is the normal one and which gets its share of that CPU, ends it where
+ * it can run and does not, or where the lock is wanted. After that longer and longer pass until
  * the next time.
  */
 #include <fcntl.h>
@@ -29,7 +29,9 @@
 #define WAITED_NS      2000000 /* for its CPU, between two looks: others want it */
 #define BACKOFF_MIN_US 100000
 #define BACKOFF_MAX_US 10000000
-#define NICE_ZERO      20 /* nice 0, as RLIMIT_NICE counts */
+#define RECHECKS       10      /* PZ_WATCH_US apart */
+#define CALM_US	       1000000 /* between two looks at a policy that should be normal */
+#define NICE_ZERO      20      /* nice 0, as RLIMIT_NICE counts */
 #define CAP_NICE       23
 
 static void set_policy(pid_t tid, int policy)
@@ -39,16 +41,21 @@ static void set_policy(pid_t tid, int policy)
 	sched_setscheduler(tid, policy, &none);
 }
 
-static void set_cpu(pid_t tid, int cpu)
+static bool set_cpu(pid_t tid, int cpu)
 {
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
-	if (cpu >= 0)
-		CPU_SET(cpu, &set);
-	else
-		memset(&set, 0xff, sizeof(set));
-	sched_setaffinity(tid, sizeof(set), &set);
+	CPU_SET(cpu, &set);
+	return sched_setaffinity(tid, sizeof(set), &set) == 0;
+}
+
+/* Both threads run where they may, with the normal policy. */
+static void loosen(const struct pz_placement *p)
+{
+	set_policy(p->fault_tid, SCHED_OTHER);
+	sched_setaffinity(p->fault_tid, sizeof(p->allowed), &p->allowed);
+	sched_setaffinity(getpid(), sizeof(p->allowed), &p->allowed);
 }
 
 /* Leaving SCHED_IDLE takes a privilege: without it there is no way back. */
@@ -80,6 +87,7 @@ void pz_place_init(struct pz_session *s)
 					     .backoff_us = BACKOFF_MIN_US,
 					     .schedstat_fd = schedstat,
 					     .cpu = -1};
+	sched_getaffinity(0, sizeof(s->placement.allowed), &s->placement.allowed);
 }
 
 /* Field 2 of the fault thread's schedstat: nanoseconds it could run and did not. */
@@ -104,10 +112,11 @@ static void back_off(struct pz_placement *p)
 	atomic_store(&p->backoff_us, pz_min(backoff * 2, BACKOFF_MAX_US));
 }
 
-/* Field 39 of the task's stat: the CPU it ran on last. */
+/* Field 39 of the task's stat: the CPU it ran on last; -1 for a real-time task (field 40). */
 static int task_cpu(struct pz_session *s, pid_t tid)
 {
 	char text[1024], *at;
+	int cpu, priority;
 
 	if (pz_cache_read(&s->stat_files, s->options.pid, tid, text, sizeof(text)) <= 0)
 		return -1;
@@ -115,11 +124,11 @@ static int task_cpu(struct pz_session *s, pid_t tid)
 	for (int field = 2; at && field < 39; field++) {
 		at = strchr(at + 1, ' ');
 	}
-	return at ? atoi(at) : -1;
+	return at && sscanf(at, "%d %d", &cpu, &priority) == 2 && !priority ? cpu : -1;
 }
 
 /* Back to normal. Fault thread. */
-void pz_place_cool(struct pz_session *s)
+static void cool(struct pz_session *s)
 {
 	struct pz_placement *p = &s->placement;
 
@@ -128,9 +137,7 @@ void pz_place_cool(struct pz_session *s)
 		return;
 	p->cpu = -1;
 	atomic_store(&p->hot, false);
-	set_policy(0, SCHED_OTHER);
-	set_cpu(0, -1);
-	set_cpu(getpid(), -1);
+	loosen(p);
 }
 
 static void heat(struct pz_session *s, pid_t tid)
@@ -141,19 +148,22 @@ static void heat(struct pz_session *s, pid_t tid)
 
 	p->waited_ns = waited;
 	p->rows = 0;
-	if (cpu < 0 || cpu >= CPU_SETSIZE)
+	if (cpu < 0 || cpu >= CPU_SETSIZE) {
+		cool(s);
 		return;
+	}
 	if (atomic_load(&p->hot) && waited - before > WAITED_NS) {
 		back_off(p);
-		pz_place_cool(s);
+		cool(s);
 		return;
 	}
 	if (cpu != p->cpu || !atomic_load(&p->hot)) {
-		set_cpu(0, cpu);
-		if (p->may_idle)
-			set_cpu(getpid(), cpu);
+		p->cpu = cpu;
+		if (!set_cpu(0, cpu) || (p->may_idle && !set_cpu(getpid(), cpu))) {
+			cool(s); /* not a CPU of ours */
+			return;
+		}
 	}
-	p->cpu = cpu;
 	if (p->may_idle && !atomic_load(&p->hot)) {
 		atomic_store(&p->hot, true);
 		pz_kick(s); /* the main thread watches from now on */
@@ -171,7 +181,7 @@ void pz_place_fault(struct pz_session *s, pid_t tid)
 	atomic_fetch_add_explicit(&p->progress, 1, memory_order_relaxed);
 	if (tid != p->tid) {
 		p->tid = tid;
-		pz_place_cool(s);
+		cool(s);
 		return;
 	}
 	if (p->in_row == 0)
@@ -183,7 +193,7 @@ void pz_place_fault(struct pz_session *s, pid_t tid)
 	elapsed = now - p->row_start_us;
 	p->in_row = 0;
 	if (elapsed > BURST_US * row || now < p->not_before) {
-		pz_place_cool(s);
+		cool(s);
 		return;
 	}
 	/* A slow row: the thread may have been moved away. */
@@ -204,9 +214,26 @@ static void cool_from_outside(struct pz_session *s, bool starved)
 	else
 		atomic_store(&p->backoff_us,
 			     pz_max(atomic_load(&p->backoff_us) / 2, BACKOFF_MIN_US));
-	set_policy(p->fault_tid, SCHED_OTHER);
-	set_cpu(p->fault_tid, -1);
-	set_cpu(0, -1);
+	loosen(p);
+	p->rechecks = RECHECKS;
+}
+
+/* The fault thread was about to become SCHED_IDLE when that was undone: nobody watches it. */
+static void recheck(struct pz_session *s)
+{
+	struct pz_placement *p = &s->placement;
+
+	if (p->rechecks)
+		p->rechecks--;
+	if (sched_getscheduler(p->fault_tid) == SCHED_IDLE && !atomic_load(&p->hot))
+		loosen(p);
+}
+
+/* Main thread: the fault thread is to end. */
+void pz_place_end(struct pz_session *s)
+{
+	atomic_store(&s->placement.hot, false);
+	loosen(&s->placement);
 }
 
 /* Main thread: did the burst end, or does a fault wait and nothing happens? */
@@ -215,11 +242,14 @@ void pz_place_watch(struct pz_session *s)
 	struct pz_placement *p = &s->placement;
 	uint64_t now, progress;
 
-	if (!atomic_load(&p->hot))
-		return;
 	now = pz_now_us();
-	if (now - p->watched_us < PZ_WATCH_US)
+	if (now - p->watched_us < (atomic_load(&p->hot) || p->rechecks ? PZ_WATCH_US : CALM_US))
 		return;
+	if (!atomic_load(&p->hot)) {
+		p->watched_us = now;
+		recheck(s);
+		return;
+	}
 	progress = atomic_load(&p->progress);
 	if (progress == p->watched_progress)
 		cool_from_outside(s, pz_proc_state(getpid(), p->fault_tid) == 'R');

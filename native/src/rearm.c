@@ -1,12 +1,14 @@
 /*
  * Pages that are open for a while because of an access, and their protection again. Each
- * stays open for one interval at least, and until every thread that was woken for it has
- * run: one that gets no CPU would find it protected again, and fault on it for ever.
+ * stays open for one interval at least, and until the thread that was woken for it has run:
+ * one that gets no CPU would find it protected again, and fault on it for ever.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "pagezap/pagezap.h"
+
+#define LONGEST_US  100000 /* that a page waits for its thread */
+#define FAULTS_MADE 32	   /* later ones tell that it was made: no access touches so many pages */
 
 void pz_pages_add(struct pz_pages *p, uint64_t page)
 {
@@ -20,24 +22,21 @@ void pz_pages_add(struct pz_pages *p, uint64_t page)
 		p->page[p->count++] = page;
 }
 
-static bool any(const struct pz_pages *p)
-{
-	return p->count || p->overflow;
-}
-
 bool pz_rearm_waits(const struct pz_session *s)
 {
-	return any(&s->rearm) || any(&s->rearm_next);
+	return s->open.count || s->open.overflow || s->rearm.count || s->rearm.overflow;
 }
 
-static void woken(struct pz_threads *t, pid_t tid)
+static struct pz_thread *thread_of(struct pz_open *o, pid_t tid)
 {
-	for (unsigned int i = 0; i < t->count; i++) {
-		if (t->thread[i].tid == tid)
-			return;
+	for (unsigned int i = 0; i < o->n_threads; i++) {
+		if (o->thread[i].tid == tid)
+			return &o->thread[i];
 	}
-	if (t->count < PZ_MAX_WOKEN)
-		t->thread[t->count++].tid = tid;
+	if (o->n_threads == PZ_MAX_WOKEN)
+		return NULL;
+	o->thread[o->n_threads] = (struct pz_thread){.tid = tid};
+	return &o->thread[o->n_threads++];
 }
 
 /*
@@ -46,16 +45,23 @@ static void woken(struct pz_threads *t, pid_t tid)
  */
 void pz_rearm_soon(struct pz_session *s, uint64_t page, pid_t tid)
 {
+	struct pz_open *o = &s->open;
+	struct pz_thread *t = tid ? thread_of(o, tid) : NULL;
 	bool waits = pz_rearm_waits(s);
 
-	pz_pages_add(&s->rearm, page);
-	if (tid)
-		woken(&s->woken, tid);
+	if (o->count == PZ_MAX_OPENED)
+		o->overflow = true;
+	else
+		o->page[o->count++] = (struct pz_open_page){
+			.page = page, .tid = tid, .fault = t ? ++t->faults : 0};
 	if (!waits)
 		pz_kick(s);
 }
 
-/* Nanoseconds on a CPU, the first field of schedstat; of a running thread up to the last tick. */
+/*
+ * Nanoseconds on a CPU, the first field of schedstat; of a running thread up to the last
+ * tick of the clock. 0 where the kernel does not count.
+ */
 static uint64_t run_ns(struct pz_session *s, pid_t tid)
 {
 	char text[96];
@@ -65,45 +71,58 @@ static uint64_t run_ns(struct pz_session *s, pid_t tid)
 	return strtoull(text, NULL, 10);
 }
 
-/* Since it was noted; or it sleeps, elsewhere by now, or is gone. */
-static bool has_run(struct pz_session *s, const struct pz_thread *t)
+/* It sleeps, elsewhere by now, or is gone. */
+static bool sleeps(struct pz_session *s, pid_t tid)
 {
 	char line[PZ_LINE];
 
-	return pz_cache_read(&s->syscall_files, s->options.pid, t->tid, line, sizeof(line)) <= 0 ||
-	       strncmp(line, "running", 7) != 0 || run_ns(s, t->tid) != t->run_ns;
+	return pz_cache_read(&s->syscall_files, s->options.pid, tid, line, sizeof(line)) <= 0 ||
+	       strncmp(line, "running", 7) != 0;
 }
 
-static bool all_have_run(struct pz_session *s)
+/* Has the page's thread made its access? */
+static bool made(struct pz_session *s, const struct pz_open_page *p, uint64_t now)
 {
-	struct pz_threads *t = &s->awaited;
+	struct pz_thread *t = p->tid ? thread_of(&s->open, p->tid) : NULL;
 
-	while (t->count && has_run(s, &t->thread[t->count - 1]))
-		t->count--;
-	return !t->count;
-}
-
-/* What is open from now on waits in `rearm_next`, its threads in `awaited`. */
-static void next_interval(struct pz_session *s)
-{
-	for (unsigned int i = 0; i < s->rearm.count; i++)
-		pz_pages_add(&s->rearm_next, s->rearm.page[i]);
-	s->rearm_next.overflow = s->rearm_next.overflow || s->rearm.overflow;
-	s->rearm.count = 0;
-	s->rearm.overflow = false;
-	s->awaited = s->woken;
-	s->woken.count = 0;
-	for (unsigned int i = 0; i < s->awaited.count; i++)
-		s->awaited.thread[i].run_ns = run_ns(s, s->awaited.thread[i].tid);
+	if (!t || !p->fault || t->faults - p->fault >= FAULTS_MADE)
+		return true;
+	if (!t->looked) {
+		t->looked = true;
+		t->run_ns = sleeps(s, p->tid) ? 0 : run_ns(s, p->tid);
+	}
+	return !t->run_ns || t->run_ns != p->run_ns || now - p->since_us > LONGEST_US;
 }
 
 /* Once an interval. Main thread, lock held. */
 void pz_rearm_tick(struct pz_session *s)
 {
-	if (!all_have_run(s))
-		return;
-	pz_rearm(s, &s->rearm_next);
-	next_interval(s);
+	struct pz_open *o = &s->open;
+	uint64_t now = pz_now_us();
+	unsigned int left = 0;
+
+	for (unsigned int i = 0; i < o->n_threads; i++)
+		o->thread[i].looked = false;
+	for (unsigned int i = 0; i < o->count; i++) {
+		struct pz_open_page p = o->page[i];
+
+		if (p.since_us && made(s, &p, now)) {
+			pz_pages_add(&s->rearm, p.page);
+			continue;
+		}
+		if (!p.since_us) {
+			p.since_us = now;
+			p.run_ns = p.tid ? run_ns(s, p.tid) : 0;
+		}
+		o->page[left++] = p;
+	}
+	o->count = left;
+	if (o->overflow)
+		s->rearm.overflow = true;
+	o->overflow = false;
+	if (!left)
+		o->n_threads = 0;
+	pz_rearm(s, &s->rearm);
 }
 
 /*

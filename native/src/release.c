@@ -128,7 +128,7 @@ static void open_all(struct pz_session *s)
 				break;
 			pthread_mutex_unlock(&s->lock);
 			pz_sleep_us(100);
-			pthread_mutex_lock(&s->lock);
+			pz_lock(s);
 		}
 		pz_uffd_wake(s->uffd, r->start, r->end - r->start);
 	}

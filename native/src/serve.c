@@ -10,6 +10,7 @@ static int put_off(struct pz_session *s, uint64_t page, uint64_t flags)
 		s->put_off[s->n_put_off++] = (struct pz_fault){.address = page, .flags = flags};
 	else
 		pz_uffd_wake(s->uffd, page, PZ_PAGE); /* it faults again */
+	pz_fault_wake(s);			      /* it may be the main thread that could not */
 	return -EAGAIN;
 }
 
@@ -74,8 +75,10 @@ int pz_serve_missing(struct pz_session *s, uint64_t page, bool protect, bool mar
 			return 0;
 		error = 0;
 	}
-	if (error == -ENOENT || error == -ESRCH)
+	if (error == -ENOENT || error == -ESRCH) {
+		pz_uffd_wake(s->uffd, page, PZ_PAGE); /* no such memory any more: it finds out */
 		return error;
+	}
 	if (error && kept)
 		return error; /* it waits: never silent zeros */
 	if (e && (*e || mark_shown)) {

@@ -66,8 +66,8 @@ static int open_own(struct pz_session *s)
 	s->shared_fd = memfd_create("pagezap-ledger", MFD_CLOEXEC);
 	s->store_fd = memfd_create("pagezap-store", MFD_CLOEXEC);
 	s->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (s->shared_fd < 0 || s->store_fd < 0 || s->kick_fd < 0 || s->stop_fd < 0)
+	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->shared_fd < 0 || s->store_fd < 0 || s->kick_fd < 0 || s->wake_fd < 0)
 		return -errno;
 	if (ftruncate(s->shared_fd, (off_t)PZ_SHARED_LENGTH) < 0)
 		return -errno;
@@ -119,7 +119,7 @@ int pz_session_init(struct pz_session *s, const struct pz_options *options, cons
 
 	*s = (struct pz_session){.options = *options, .pidfd = -1, .uffd = -1, .command_fd = -1};
 	s->mem_fd = s->pagemap_fd = s->shared_fd = s->store_fd = s->listen_fd = -1;
-	s->kick_fd = s->stop_fd = s->signal_fd = s->agent_pidfd = -1;
+	s->kick_fd = s->wake_fd = s->signal_fd = s->agent_pidfd = -1;
 	s->start_us = pz_now_us();
 	for (int i = 0; i < PZ_MAX_CLIENTS; i++)
 		s->client[i].fd = -1;
@@ -170,7 +170,7 @@ void pz_session_deinit(struct pz_session *s)
 {
 	int *fds[] = {&s->pidfd,      &s->uffd,	     &s->command_fd, &s->mem_fd,
 		      &s->pagemap_fd, &s->shared_fd, &s->store_fd,   &s->listen_fd,
-		      &s->kick_fd,    &s->stop_fd,   &s->signal_fd,  &s->agent_pidfd};
+		      &s->kick_fd,    &s->wake_fd,   &s->signal_fd,  &s->agent_pidfd};
 
 	if (s->keeper > 0) {
 		kill(s->keeper, SIGKILL);

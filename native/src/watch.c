@@ -98,7 +98,7 @@ int pz_protect_range(struct pz_session *s, uint64_t start, uint64_t end, bool pr
 		if (error == -EAGAIN && patience--) {
 			pthread_mutex_unlock(&s->lock);
 			pz_sleep_us(100);
-			pthread_mutex_lock(&s->lock);
+			pz_lock(s);
 			continue;
 		}
 		if (error && error != -ENOENT)
@@ -107,7 +107,7 @@ int pz_protect_range(struct pz_session *s, uint64_t start, uint64_t end, bool pr
 		if (at < end && atomic_load(&s->fault_wants)) {
 			pthread_mutex_unlock(&s->lock);
 			pz_sleep_us(20);
-			pthread_mutex_lock(&s->lock);
+			pz_lock(s);
 		}
 	}
 	return 0;

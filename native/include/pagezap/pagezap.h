@@ -20,7 +20,7 @@
 void pz_lock(struct pz_session *s);
 void pz_place_init(struct pz_session *s);
 void pz_place_fault(struct pz_session *s, pid_t tid);
-void pz_place_cool(struct pz_session *s);
+void pz_place_end(struct pz_session *s);
 void pz_place_watch(struct pz_session *s);
 static inline void pz_unlock_cleanup(struct pz_session **s)
 {
@@ -129,6 +129,7 @@ void pz_free_garbage(struct pz_session *s);
 void pz_main_pause(struct pz_session *s);
 
 /* fill.c */
+int pz_zap_held(struct pz_session *s, uint64_t start, uint64_t length, enum pz_state state);
 int pz_fill(struct pz_session *s, uint64_t start, uint64_t length, uint32_t kind, uint32_t byte,
 	    int fd, uint64_t offset, uint64_t *ret_pages, uint64_t *ret_dropped);
 int pz_advise(struct pz_session *s, uint64_t start, uint64_t length, int advice, int64_t *ret);
@@ -177,6 +178,7 @@ void pz_fault_stop(struct pz_session *s);
 void pz_fault_handle(struct pz_session *s, const struct pz_fault *f);
 int pz_serve_missing(struct pz_session *s, uint64_t page, bool protect, bool mark_shown);
 int pz_serve_wp(struct pz_session *s, uint64_t page);
+void pz_fault_wake(struct pz_session *s);
 void pz_event_handle(struct pz_session *s, const struct uffd_msg *m);
 void pz_fork(struct pz_session *s, int child);
 void pz_kick(struct pz_session *s);

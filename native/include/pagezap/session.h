@@ -77,15 +77,30 @@ struct pz_pages {
 
 #define PZ_MAX_WOKEN 64
 
-/* Threads that were woken from a fault; see rearm.c. */
+/* A thread that was woken from a fault; see rearm.c. */
 struct pz_thread {
 	pid_t tid;
+	unsigned int faults;
+	bool looked; /* in this interval, with the result in run_ns: 0 where it need not be awaited
+		      */
 	uint64_t run_ns;
 };
 
-struct pz_threads {
-	struct pz_thread thread[PZ_MAX_WOKEN];
+struct pz_open_page {
+	uint64_t page;
+	pid_t tid;
+	unsigned int fault; /* of its thread's, counted */
+	uint64_t run_ns;    /* of its thread, at since_us */
+	uint64_t since_us;  /* 0 until the end of the interval that it was opened in */
+};
+
+/* Pages that are open until an access is made. */
+struct pz_open {
+	struct pz_open_page page[PZ_MAX_OPENED];
 	unsigned int count;
+	bool overflow;
+	struct pz_thread thread[PZ_MAX_WOKEN];
+	unsigned int n_threads;
 };
 
 struct pz_counters {
@@ -148,6 +163,7 @@ struct pz_fault {
 struct pz_awake {
 	pid_t tid;
 	unsigned int times;
+	uint64_t used;
 };
 
 #define PZ_AWAKE_SLOTS 16
@@ -169,6 +185,8 @@ struct pz_placement {
 	uint64_t fast_us;  /* a row that took its normal time */
 	int cpu;	   /* where it is pinned, or -1 */
 	uint64_t watched_us, watched_progress;
+	unsigned int rechecks; /* of the policy, after it was made normal from outside */
+	cpu_set_t allowed;     /* where the helper may run */
 };
 
 struct pz_session {
@@ -183,7 +201,7 @@ struct pz_session {
 	int listen_fd;
 	int signal_fd;
 	int kick_fd; /* the fault thread wakes the main thread */
-	int stop_fd; /* the main thread ends the fault thread */
+	int wake_fd; /* the main thread wakes the fault thread */
 	int agent_pidfd;
 	pid_t agent;
 	pid_t keeper;
@@ -223,12 +241,10 @@ struct pz_session {
 	struct pz_hit hit[PZ_MAX_HITS];
 	uint64_t hit_order;
 	unsigned int n_deferred_hits;
-	uint64_t deferred_us;	    /* between two looks at their threads */
-	struct pz_pages opened;	    /* unprotected until the next HIDE */
-	struct pz_pages rearm_next; /* of these, what has been open long enough */
-	struct pz_pages rearm;	    /* unprotected for about a millisecond */
-	struct pz_threads woken;    /* for the pages of `rearm` */
-	struct pz_threads awaited;  /* for those of `rearm_next` */
+	uint64_t deferred_us;	/* between two looks at their threads */
+	struct pz_pages opened; /* unprotected until the next HIDE */
+	struct pz_pages rearm;	/* to be protected again now */
+	struct pz_open open;	/* to be protected again soon */
 	unsigned int n_put_off;
 	struct pz_fault put_off[PZ_MAX_DEFERRED];
 	uint64_t put_off_us;
