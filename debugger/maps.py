@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import os
+from typing import TYPE_CHECKING, NamedTuple
 
 from pagezap.debugger.procread import read_bytes
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+HEAP = "[heap]"
+START_BRK = 44
+"""Where start_brk is in /proc/PID/stat behind the name; field 47 of proc(5)."""
 SPECIAL = frozenset({"[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]", "[uprobes]"})
 REGISTERED = frozenset({"um", "uw", "ui"})
 """VmFlags of memory that is registered with a userfaultfd: missing, write-protect, minor."""
@@ -94,7 +102,32 @@ def mappings(pid: int, *, flags: bool = False) -> list[Mapping]:
     With ``flags`` they are read of smaps, which costs a walk of all page tables.
     """
     text = read_bytes(f"/proc/{pid}/{'smaps' if flags else 'maps'}").decode("utf-8", "replace")
-    return parse_smaps(text) if flags else [_parse_line(line) for line in text.splitlines()]
+    found = parse_smaps(text) if flags else [_parse_line(line) for line in text.splitlines()]
+    return clamp_heap(found, heap_start(pid)) if any(each.path == HEAP for each in found) else found
+
+
+def heap_start(pid: int) -> int:
+    """Return the first whole page of a process's heap, 0 where the kernel does not tell."""
+    text = read_bytes(f"/proc/{pid}/stat").decode("utf-8", "replace")
+    start = int(text[text.rindex(")") + 2 :].split()[START_BRK])
+    return -(-start // PAGE) * PAGE
+
+
+def clamp_heap(found: Sequence[Mapping], start: int) -> list[Mapping]:
+    """Return mappings of which none below ``start`` has the heap's name.
+
+    Without ASLR .bss ends where the heap begins. The kernel then joins the two where they
+    are alike, as after a registration, and calls the whole the heap.
+    """
+    result = []
+    for each in found:
+        if each.path != HEAP or each.start >= start:
+            result.append(each)
+        elif each.end <= start:
+            result.append(each._replace(path=""))
+        else:
+            result += [each._replace(end=start, path=""), each._replace(start=start)]
+    return result
 
 
 def parse_smaps(text: str) -> list[Mapping]:

@@ -418,3 +418,53 @@ def test_completion(batch, started):
     assert "zap [heap]" in lines[5]
     assert "zap nodes" in lines[6]
     assert "uffd-trace export" in lines[7]
+
+
+BSS_PROGRAM = r"""
+#include <stdlib.h>
+#include <string.h>
+
+char bss[16 * 4096];
+char *heap;
+
+__attribute__((noinline)) void ready(void)
+{
+    __asm__ volatile("" ::: "memory");
+}
+
+int main(void)
+{
+    memset(bss, 7, sizeof(bss));
+    heap = malloc(100000);
+    memset(heap, 9, 100000);
+    ready();
+    return bss[5] + heap[5] == 16 ? 0 : 1;
+}
+"""
+
+
+def test_the_heap_ends_where_bss_does(batch, tmp_path):
+    # gdb starts it without ASLR: .bss ends where the heap begins, and both are registered.
+    (tmp_path / "b.c").write_text(BSS_PROGRAM)
+    subprocess.run(["gcc", "-g", "-o", tmp_path / "b", tmp_path / "b.c"], check=True)
+    output = batch.run(
+        [
+            "break ready",
+            "run",
+            "zap --keep --json all",
+            "refault --all",
+            "zap --json --dry-run [heap]",
+            "p/x (long)(bss + sizeof bss)",
+            "zap --force [heap]",
+            "p bss[sizeof bss - 1]",
+            "p bss[5]",
+            "p heap[50000]",
+        ],
+        program=[str(tmp_path / "b")],
+    )
+    assert output.json(2)["ok"], output
+    (heap,) = output.json(4)["ranges"]
+    assert heap["mapping"] == "[heap]"
+    assert heap["start"] >= int(output.parts[5].split("=")[1], 16)
+    assert ["7" in output.parts[7], "7" in output.parts[8]] == [True, True], output
+    assert "= 0" in output.parts[9]

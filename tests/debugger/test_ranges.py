@@ -178,3 +178,22 @@ def test_procfs_of_ourselves():
         procfs.status(2**22 + 1)
     assert caught.value.kind == "gone"
     assert not procfs.alive(2**22 + 1)
+
+
+def test_a_mapping_joined_with_the_heap_is_told_apart():
+    text = """\
+404000-405000 rw-p 00004000 08:01 77 /usr/bin/program
+405000-450000 rw-p 00000000 00:00 0 [heap]
+"""
+    found = maps.clamp_heap([maps._parse_line(line) for line in text.splitlines()], 0x410000)
+    assert [(each.start, each.end, each.path) for each in found] == [
+        (0x404000, 0x405000, "/usr/bin/program"),
+        (0x405000, 0x410000, ""),
+        (0x410000, 0x450000, "[heap]"),
+    ]
+    assert maps.clamp_heap(found, 0x410000) == found
+    (alone,) = maps.clamp_heap([found[2]], 0x450000)
+    assert alone.path == ""
+    pid = os.getpid()
+    heap = [each for each in procfs.mappings(pid) if each.path == "[heap]"]
+    assert heap[0].start == maps.heap_start(pid)
