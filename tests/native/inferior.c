@@ -264,6 +264,29 @@ static void busy_child(char *buffer, size_t length)
 	_exit(0);
 }
 
+static volatile pid_t reader_tid;
+
+static void *read_byte(void *at)
+{
+	reader_tid = (pid_t)syscall(SYS_gettid);
+	return (void *)(uintptr_t) * (volatile unsigned char *)at;
+}
+
+/* The thread waits in its fault. */
+static int asleep(pid_t tid)
+{
+	char path[64], line[16] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", tid);
+	f = fopen(path, "r");
+	if (f && !fgets(line, sizeof(line), f))
+		line[0] = 0;
+	if (f)
+		fclose(f);
+	return !strncmp(line, "-1 ", 3);
+}
+
 static void obey(char *line, char **buffer, size_t *length)
 {
 	unsigned long a = 0, b = 0, c = 0;
@@ -314,6 +337,14 @@ static void obey(char *line, char **buffer, size_t *length)
 			busy_child(*buffer, a);
 		wait(NULL);
 		return;
+	} else if (!strcmp(word, "doomed")) { /* a thread waits for the page that is unmapped */
+		pthread_t thread;
+
+		pthread_create(&thread, NULL, read_byte, *buffer);
+		while (!asleep(reader_tid))
+			;
+		munmap(*buffer, PAGE);
+		pthread_join(thread, NULL);
 	} else if (!strcmp(word, "daemonize")) { /* the child obeys, the parent ends */
 		if (fork())
 			_exit(0);

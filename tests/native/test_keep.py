@@ -6,16 +6,18 @@ import errno
 import functools
 import mmap
 import os
+import platform
 import signal
 from pathlib import Path
 
 import pytest
-from selfhost import PAGE, Inferior, session
+from selfhost import PAGE, Inferior, session, wait_for
 
 from pagezap.native import launch
 from pagezap.native.control import Client, ControlError, State
 
 MADV_DONTNEED = 4
+SYS_MUNMAP = 11 if platform.machine() == "x86_64" else 215
 MCL_CURRENT, MCL_FUTURE = 1, 2
 ways = pytest.mark.parametrize("no_move", [False, True], ids=["move", "copy"])
 
@@ -129,6 +131,20 @@ def test_pages_are_taken_again_after_somebody_read_the_stash(program: Path) -> N
                 memory.read(length)
         assert (client.hide().taken, inferior.present()) == (256, 0)
         assert inferior.sum() == before
+
+
+@ways
+def test_a_thread_that_waits_for_an_unmapped_page_finds_out(program: Path, no_move: bool) -> None:
+    with session(program, no_move=no_move) as (inferior, client):
+        inferior.ask("fill", 1)
+        client.keep(inferior.buffer, inferior.length)
+        helper = client.hello.helper_pid
+        os.kill(helper, signal.SIGSTOP)
+        inferior.say("doomed")
+        line = Path(f"/proc/{inferior.pid}/syscall")
+        wait_for(lambda: line.read_text().startswith(f"{SYS_MUNMAP} "))
+        os.kill(helper, signal.SIGCONT)
+        assert inferior.process.wait(10) == -signal.SIGSEGV
 
 
 @ways
