@@ -75,9 +75,9 @@ class Stop(NamedTuple):
     temporary: bool = False
     """Whether one of the breakpoints was for one stop only, and is gone."""
     exit_code: int | None = None
-    in_call: bool = False
-    """Whether it came in a function that the debugger called in the inferior: then nothing
-    can be stepped or resumed."""
+    pinned: bool = False
+    """Whether nothing can be stepped or resumed before the user goes on: it came in a function
+    that the debugger called in the inferior, or in the background."""
 
 
 class CommandSpec(NamedTuple):
@@ -124,6 +124,10 @@ class Debugger(Protocol):
 
     def select_frame_level(self, level: int) -> None:
         """Select a frame of the selected thread by its number."""
+
+    def check_modes(self, *, stops: bool) -> None:
+        """Refuse a state or setting in which no session can be set up, or with ``stops`` none
+        that stops at accesses. Raises UnsupportedError."""
 
     # -- memory, registers -------------------------------------------------------
     def read_memory(self, address: int, length: int) -> bytes:

@@ -105,10 +105,8 @@ class HitHandler:
         that is reported the helper shows everything to the debugger already.
         """
         self._log.forget()
-        if stop.in_call:
-            if stop.signal == "SIGSTOP" and not self._debugger.signal_is_foreign():
-                # The access comes again, when the user lets the function go on.
-                self._debugger.discard_signal()
+        if stop.pinned:
+            self._leave(stop)
             return stop
         while stop.reason == "signal" and stop.signal == "SIGSTOP" and stop.thread is not None:
             raw = self._client.hit_take(stop.thread.tid, step=True)
@@ -127,6 +125,22 @@ class HitHandler:
         if stop.reason != "exited" and stop.thread is not None:
             self._catch_up(stop.thread)
         return stop
+
+    def _leave(self, stop: Stop) -> None:
+        """Leave a thread before its access, which comes again when the user goes on."""
+        if stop.thread is None:
+            return
+        signalled = stop.signal == "SIGSTOP"
+        foreign = signalled and self._debugger.signal_is_foreign()
+        self._catch_up(stop.thread)
+        if signalled and not foreign:
+            self._debugger.discard_signal()
+            if self._log.last is None:
+                self._debugger.write(
+                    f"\npagezap: thread {stop.thread.number} stands before a write to a watched "
+                    "page; continue, not in the background, carries it over\n"
+                )
+                self._debugger.print_frame()
 
     def _go_on(self) -> Stop:
         """Return the stop that came in the step over an access, or the next one."""

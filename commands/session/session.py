@@ -172,6 +172,7 @@ def create(debugger: Debugger, *, no_move: bool = False) -> Session:
     from pagezap.native import launch
 
     inferior = debugger.inferior()
+    debugger.check_modes(stops=False)
     preflight.check(inferior)
     injector = Injector(debugger)
     installed = install.install(debugger, injector, native.agent_image())

@@ -13,7 +13,13 @@ from pagezap.debugger.api import Inferior, Location, Stop, Thread, Value
 from pagezap.debugger.backends.gdb_events import Events, print_stop, thread_of
 from pagezap.debugger.backends.gdb_signals import Signals, StopCatch, is_foreign
 from pagezap.debugger.backends.gdb_target import check_live_and_local
-from pagezap.debugger.errors import InjectionError, NoInferiorError, RangeError, UsageError
+from pagezap.debugger.errors import (
+    InjectionError,
+    NoInferiorError,
+    RangeError,
+    UnsupportedError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -97,6 +103,26 @@ class GdbDebugger:
                 break
             frame = older
         frame.select()
+
+    def check_modes(self, *, stops: bool) -> None:
+        """See Debugger. gdb waits for no step of ours where the user's command is in the
+        background; in non-stop mode it holds no other threads."""
+        if gdb.parameter("non-stop"):
+            raise UnsupportedError(
+                "pagezap does not work in gdb's non-stop mode",
+                hint="set non-stop off, before the program is started",
+                kind="non-stop",
+            )
+        if any(each.is_running() for each in gdb.selected_inferior().threads()):
+            raise UnsupportedError(
+                "The program is running", hint="interrupt stops it", kind="running"
+            )
+        if stops and gdb.parameter("mi-async"):
+            raise UnsupportedError(
+                "No watch can stop the program while mi-async is on",
+                hint="-gdb-set mi-async off before it is started; uffd-watch --trace never stops",
+                kind="async",
+            )
 
     # -- memory, registers -------------------------------------------------------
     def read_memory(self, address: int, length: int) -> bytes:

@@ -59,6 +59,8 @@ class Events:
         self._released: set[int] = set()
         self._calls = 0
         """Functions of the inferior that gdb calls just now, one within another."""
+        self._background = False
+        """Whether gdb has prompted while the inferior runs."""
         self._running: set[int] = set()
         """Inferiors, by pid, whose resume the listener has heard of."""
         events = gdb.events
@@ -67,6 +69,7 @@ class Events:
         events.exited.connect(self._on_exited)
         events.gdb_exiting.connect(self._on_exiting)
         events.inferior_call.connect(self._on_call)
+        events.before_prompt.connect(self._on_prompt)
         events.clear_objfiles.connect(self._on_new_program)
         for command in ("detach", "disconnect"):
             define_hook(command, HOOK)
@@ -94,7 +97,7 @@ class Events:
 
     # -- gdb's events ----------------------------------------------------------------
     def _on_stop(self, event: Any) -> None:
-        stop = self._stop(event)._replace(in_call=self._calls > 0)
+        stop = self._stop(event)._replace(pinned=self._pinned())
         if stop.signal is not None and stop.thread is not None:
             self._signals.note(stop.thread.tid, stop.signal)
         if self._ours:
@@ -140,10 +143,18 @@ class Events:
         if not pids:
             return
         self._running |= pids
+        self._background = False
         self._signals.forget()
         if self._catch.armed:
             self._catch.arm()
         self._tell("resuming", pids)
+
+    def _on_prompt(self) -> None:
+        self._background = bool(self._running) and bool(_running_pids())
+
+    def _pinned(self) -> bool:
+        """Return whether gdb would not wait for a step, or not bear it."""
+        return bool(self._calls) or self._background
 
     def _on_call(self, event: Any) -> None:
         """Keep all as the user sees it: what gdb calls must meet no watch.
