@@ -120,11 +120,12 @@ is refused unless --force is given. Names are those of madvise(2) in lower case.
             arguments.ranges, rounding="in" if loses else "out", purpose="process-madvise"
         )
         pieces = [piece for target in targets for piece in target.pieces]
+        stacks = scene.stacks() if loses else ()
         for piece in pieces:
             found = hazards.everywhere(piece, ours=scene.session is not None or not loses)
             if loses:
                 found = hazards.of_drop(
-                    piece, ours=scene.session is not None, threads=scene.stack_pointers()
+                    piece, ours=scene.session is not None, stacks=stacks
                 )
             hazards.refuse(found, force=force)
         if loses and not force:

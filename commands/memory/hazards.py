@@ -138,8 +138,8 @@ def of_thread_library(piece: Piece) -> PagezapError:
     )
 
 
-def of_drop(piece: Piece, *, ours: bool, threads: Iterable[int]) -> list[Hazard]:
-    """Return the hazards of dropping a piece's pages; ``threads`` are stack pointers."""
+def of_drop(piece: Piece, *, ours: bool, stacks: Iterable[tuple[int, int]]) -> list[Hazard]:
+    """Return the hazards of dropping a piece's pages; ``stacks`` are (start, end) in use."""
     found = list(_everywhere(piece, ours=ours))
     if found:
         return found
@@ -170,7 +170,7 @@ def of_drop(piece: Piece, *, ours: bool, threads: Iterable[int]) -> list[Hazard]
         found.append(_forceable(piece, "mlocked", "is locked in memory (mlock)"))
     if piece.executable:
         found.append(_forceable(piece, "code", "holds code"))
-    if piece.stack or any(piece.mapping_start <= sp < piece.mapping_end for sp in threads):
+    if piece.stack or any(low < piece.end and piece.start < high for low, high in stacks):
         found.append(_forceable(piece, "stack", "holds the stack of a thread"))
     if "wf" in flags:
         found.append(_note(piece, "wipe-on-fork", "forked children see zeros here in any case"))

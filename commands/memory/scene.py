@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING
 
-from pagezap.commands.memory import hazards, pages
-from pagezap.commands.memory.target import PAGE, Piece, Target, cut
+from pagezap.commands.memory import hazards, pages, threadlib
+from pagezap.commands.memory.target import PAGE, Piece, Target, cut, split
 from pagezap.debugger import maps, procfs, ranges
 from pagezap.debugger.errors import PagezapError, RangeError, UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pagezap.commands.session.context import Context
     from pagezap.commands.session.session import Session
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pagezap.debugger.ranges import MemoryRange
 
 BITS = 64
+
+RED_ZONE = 512
+"""Bytes below the stack pointer that a thread may be using: 128, and a margin."""
 
 NO_MOVE = "PAGEZAP_NO_MOVE"
 """Environment variable that has new sessions keep pages by copying, as on older kernels."""
@@ -87,7 +90,7 @@ class Scene:
     def _targets_of(self, text: str, rounding: str, purpose: str) -> list[Target]:
         parsed = ranges.parse(text, self.context.debugger, self.mappings, purpose)
         gathered = text.strip() == "all" or text.strip().startswith("map:")
-        skipped = self._thread_stacks() if text.strip() == "all" else frozenset()
+        stacks = self._whole_stacks() if text.strip() == "all" else ()
         result = []
         for item in _joined(parsed):
             if rounding == "in":
@@ -95,9 +98,10 @@ class Scene:
             else:
                 start, length = ranges.round_out(item.start, item.length)
             pieces = [
-                piece
+                part
                 for piece in cut(self.pid, self.mappings, start, start + length)
-                if piece.mapping_start not in skipped
+                for part, is_stack in split(piece, stacks)
+                if not is_stack
             ]
             if pieces:
                 result.append(Target(item.text, item.start, item.length, pieces, gathered=gathered))
@@ -139,19 +143,32 @@ class Scene:
                 found.append(int(words[-2], 16))
         return found
 
-    def _thread_stacks(self) -> frozenset[int]:
-        """Return the starts of the mappings that hold a thread's stack."""
-        pointers = self.stack_pointers()
-        return frozenset(
-            mapping.start
-            for mapping in self.mappings
-            if any(mapping.start <= pointer < mapping.end for pointer in pointers)
-        )
+    def stacks(self) -> list[tuple[int, int]]:
+        """Return (start, end) of the pages that threads' stacks use just now.
+
+        A stack ends above at its thread's control block, where the debugger knows of
+        one, below the next stack, or with the memory it is in.
+        """
+        return threadlib.joined([(low, high) for _, low, high in self._stacks()])
+
+    def _whole_stacks(self) -> list[tuple[int, int]]:
+        """Return (start, end) of stacks with all the memory below that they may grow into."""
+        return threadlib.joined([(bottom, high) for bottom, _, high in self._stacks()])
+
+    def _stacks(self) -> Iterator[tuple[int, int, int]]:
+        """Yield of each stack the start of its memory, the lowest byte in use, and its end."""
+        pointers = sorted(set(self.stack_pointers()))
+        blocks = threadlib.blocks(self.context.debugger)
+        for area in cut(self.pid, self.mappings, 0, 1 << BITS):
+            inside = [pointer for pointer in pointers if area.start <= pointer < area.end]
+            for pointer, following in zip_longest(inside, inside[1:], fillvalue=area.end):
+                own = next(each for each in self.mappings if each.start <= pointer < each.end)
+                above = [high for _, high in blocks if pointer < high <= following]
+                end = min(above, default=min(own.end, following))
+                yield own.start, max(own.start, pointer - RED_ZONE), end
 
     def thread_library(self) -> list[tuple[int, int]]:
         """Return (start, end) of what the debugger's thread library reads at every stop."""
-        from pagezap.commands.memory import threadlib
-
         return threadlib.spans(self.context.debugger, self.mappings)
 
     # -- pages -------------------------------------------------------------------------

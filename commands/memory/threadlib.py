@@ -49,11 +49,9 @@ Span = tuple[int, int]
 
 def spans(debugger: Debugger, mappings: Sequence[Mapping]) -> list[Span]:
     """Return the pages that have to stay, in order and joined; none without such a library."""
-    handles = debugger.thread_handles()
-    if not handles:
+    found = blocks(debugger)
+    if not found:
         return []
-    size = _block_size(debugger)
-    found = [(handle, handle + size) for handle in handles]
     for index, mapping in enumerate(mappings):
         first = index == 0 or mappings[index - 1].path != mapping.path
         if first and mapping.offset == 0 and LIBRARY.fullmatch(mapping.path):
@@ -63,6 +61,13 @@ def spans(debugger: Debugger, mappings: Sequence[Mapping]) -> list[Span]:
         if address:
             found.append((address, address + 1))
     return joined(found)
+
+
+def blocks(debugger: Debugger) -> list[Span]:
+    """Return where the threads' control blocks are, as far as the debugger knows."""
+    handles = debugger.thread_handles()
+    size = _block_size(debugger) if handles else 0
+    return [(handle, handle + size) for handle in handles]
 
 
 def _address(debugger: Debugger, name: str) -> int | None:

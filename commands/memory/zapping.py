@@ -97,7 +97,7 @@ class Plan:
         Of ranges that gather mappings (``all``, ``map:TEXT``) a refused piece is left
         alone with its reason, and the rest goes on.
         """
-        stacks = self._scene.stack_pointers()
+        stacks = self._scene.stacks()
         ours = self._scene.session is not None
         todo = False
         first = self._all_spared()
@@ -131,10 +131,12 @@ class Plan:
                 first = first or refusal
         return first
 
-    def _hazards_of(self, piece: Piece, *, ours: bool, stacks: Sequence[int]) -> list[Hazard]:
+    def _hazards_of(
+        self, piece: Piece, *, ours: bool, stacks: Sequence[tuple[int, int]]
+    ) -> list[Hazard]:
         if self._keep:
             return hazard_rules.of_keep(piece, ours=ours)
-        found = hazard_rules.of_drop(piece, ours=ours, threads=stacks)
+        found = hazard_rules.of_drop(piece, ours=ours, stacks=stacks)
         if self._filling and not any(hazard.refusal for hazard in found):
             found = [*hazard_rules.of_keep(piece, ours=ours), *found]
         return found
