@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from pagezap.commands.framework.command import Command, Result
 from pagezap.commands.framework.options import Operands, Option
+from pagezap.commands.framework.scan import unquote
 from pagezap.debugger.errors import UsageError
 
 if TYPE_CHECKING:
@@ -127,7 +129,7 @@ system call that made the access, and `by' who did: inferior, debugger, other-pr
         events, dropped = read(context, session)
         if verb == "show":
             return TraceResult(events, dropped)
-        path = arguments.words[0]
+        path = os.path.expanduser(unquote(arguments.words[0]))
         _export(events, arguments.value("format") or _format_of(path), path)
         return DoneResult(
             {"file": path, "events": len(events), "dropped": dropped},
