@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pagezap.commands.framework.command import Command, Result
+from pagezap.debugger.errors import NoInferiorError
 
 if TYPE_CHECKING:
     from pagezap.commands.framework.parser import Arguments
@@ -45,16 +47,20 @@ FEATURES = (
 )
 """Names of the feature bits of userfaultfd, from bit 0 on; see linux/userfaultfd.h."""
 
-EMPTY: dict[str, object] = {
-    "helper": None,
-    "agent": None,
-    "features": [],
-    "kept_pages": 0,
-    "kept_bytes": 0,
-    "store_bytes": 0,
-    "faults": 0,
-    "watches": 0,
-}
+NUMBERS = (
+    "kept_pages",
+    "kept_bytes",
+    "kept_stash",
+    "kept_store",
+    "filled_pages",
+    "zapped_pages",
+    "managed_pages",
+    "watched_pages",
+    "store_bytes",
+    "watches",
+    *COUNTERS,
+)
+"""Everything that is a number, and 0 without a session."""
 
 
 class StatusResult(Result):
@@ -89,14 +95,15 @@ class UffdStatus(Command):
     name = "uffd-status"
     summary = "Show the helper, the agent, pages by state and counters"
     description = """\
-Without a session `helper' and `agent' are null and every number is 0."""
+Without a session `helper' and `agent' are null and every number is 0; `inferior' is
+null where there is no process."""
 
     def run(self, context: Context, arguments: Arguments) -> Result:
         """Ask the helper."""
         del arguments
         session = context.session()
         if session is None:
-            return StatusResult(dict(EMPTY))
+            return StatusResult(_empty(context))
         hello, status = session.client.hello, session.client.status()
         kept = status.kept_stash + status.kept_store
         page = _page_size()
@@ -124,6 +131,15 @@ Without a session `helper' and `agent' are null and every number is 0."""
         }
         body.update({name: getattr(status, name) for name in COUNTERS})
         return StatusResult(body)
+
+
+def _empty(context: Context) -> dict[str, object]:
+    """Return what there is to say where there is no session."""
+    body: dict[str, object] = {"helper": None, "agent": None, "inferior": None, "features": []}
+    with suppress(NoInferiorError):
+        body["inferior"] = {"pid": context.debugger.inferior().pid}
+    body.update(dict.fromkeys(NUMBERS, 0))
+    return body
 
 
 def _page_size() -> int:

@@ -190,6 +190,19 @@ def test_via_agent_sets_a_session_up(batch, started):
     assert started.read(started.buf + PAGE, PAGE) == b"\2" * PAGE
 
 
+def test_a_status_has_the_same_keys_without_a_session(batch, started):
+    output = batch.run(
+        ["uffd-status --json", "zap --via agent buf, +4K", "uffd-status --json"], pid=started.pid
+    )
+    none, some = output.json(0), output.json(2)
+    assert set(none) == set(some)
+    assert (none["helper"], none["agent"], none["features"]) == (None, None, [])
+    assert none["inferior"] == {"pid": started.pid}
+    numbers = {key for key, value in some.items() if type(value) is int}
+    assert "kept_stash" in numbers
+    assert {none[key] for key in numbers} == {0}
+
+
 def test_options_that_exclude_each_other(batch, started):
     commands = [
         "zap --keep --fill zero buf, +4K",
@@ -350,7 +363,8 @@ def test_an_export_holds_what_show_shows(batch, inferiors, tmp_path):
             "continue",
             "uffd-trace show --json",
             f"uffd-trace export --format csv {files['csv']}",
-            f"uffd-trace export {files['json']}",
+            f"uffd-trace export '{files['json']}'",
+            "uffd-trace export --format csv '~/of trace.csv'",
             "uffd-trace show",
             "uffd-trace clear",
             "uffd-trace show --json",
@@ -366,8 +380,9 @@ def test_an_export_holds_what_show_shows(batch, inferiors, tmp_path):
     rows = list(csv.DictReader(files["csv"].open()))
     assert [int(row["address"]) for row in rows] == [ticker, ticker]
     assert json.loads(files["json"].read_text()) == events
-    assert f"{ticker:#x}" in output.parts[6]
-    assert output.json(8) == {"command": "uffd-trace", "ok": True, "events": [], "dropped": 0}
+    assert (tmp_path / "of trace.csv").read_text() == files["csv"].read_text()
+    assert f"{ticker:#x}" in output.parts[7]
+    assert output.json(9) == {"command": "uffd-trace", "ok": True, "events": [], "dropped": 0}
     running.assert_clean()
 
 
