@@ -85,8 +85,6 @@ registration-lost, watch-lost. With any of these `consistent' is false."""
 
     def run(self, context: Context, arguments: Arguments) -> Result:
         """Read everything in the state the inferior runs with, and compare."""
-        from contextlib import nullcontext
-
         from pagezap.commands.memory.findings import Checker
         from pagezap.commands.memory.scene import Scene
 
@@ -96,12 +94,7 @@ registration-lost, watch-lost. With any of these `consistent' is false."""
                     f"--{name} is not there yet", hint="Leave it out to compare all readers"
                 )
         scene = Scene(context)
-        targets = (
-            scene.targets(arguments.ranges, rounding="out", purpose="pagemap-check")
-            if arguments.ranges
-            else [scene.everything()]
-        )
-        session = scene.session
-        with nullcontext() if session is None else session.hidden():
-            checker = Checker(scene, [piece for target in targets for piece in target.pieces])
+        pieces = scene.pieces(arguments.ranges, purpose="pagemap-check")
+        with scene.hidden():
+            checker = Checker(scene, pieces)
             return CheckResult(checker.counts, checker.findings())

@@ -98,20 +98,13 @@ what is resident before what is empty. Without a range everything is drawn."""
 
     def run(self, context: Context, arguments: Arguments) -> Result:
         """Read the states that the inferior runs with."""
-        from contextlib import nullcontext
-
         from pagezap.commands.memory.scene import Scene
 
         scene = Scene(context)
-        targets = (
-            scene.targets(arguments.ranges, rounding="out", purpose="pagemap-show")
-            if arguments.ranges
-            else [scene.everything()]
-        )
-        session = scene.session
-        with nullcontext() if session is None else session.hidden():
+        pieces = scene.pieces(arguments.ranges, purpose="pagemap-show")
+        with scene.hidden():
             ledger = scene.ledger()
-            drawn = [_draw(scene, piece, ledger) for target in targets for piece in target.pieces]
+            drawn = [_draw(scene, piece, ledger) for piece in pieces]
         return ShowResult(drawn, _width())
 
 

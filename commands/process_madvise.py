@@ -32,18 +32,8 @@ class Advised:
 
     def json(self) -> dict[str, object]:
         """Return the piece as JSON shows it."""
-        body: dict[str, object] = {
-            "start": self.piece.start,
-            "length": self.piece.length,
-            "mapping": self.piece.name,
-            "pages": self.piece.pages,
-            "resident_before": self.before,
-            "resident_after": self.after,
-            "via": self.via,
-        }
-        if self.number:
-            body["reason"] = os.strerror(self.number)
-        return body
+        reason = os.strerror(self.number) if self.number else ""
+        return self.piece.outcome(self.before, self.after, self.via, reason)
 
 
 class AdviceResult(Result):
@@ -106,8 +96,6 @@ is refused unless --force is given. Names are those of madvise(2) in lower case.
 
     def run(self, context: Context, arguments: Arguments) -> Result:
         """Check everything, then advise."""
-        from contextlib import nullcontext
-
         from pagezap.commands.memory import advice, hazards
         from pagezap.commands.memory.scene import Scene
 
@@ -124,9 +112,7 @@ is refused unless --force is given. Names are those of madvise(2) in lower case.
         for piece in pieces:
             found = hazards.everywhere(piece, ours=scene.session is not None or not loses)
             if loses:
-                found = hazards.of_drop(
-                    piece, ours=scene.session is not None, stacks=stacks
-                )
+                found = hazards.of_drop(piece, ours=scene.session is not None, stacks=stacks)
             hazards.refuse(found, force=force)
         if loses and not force:
             raise HazardError(
@@ -134,8 +120,7 @@ is refused unless --force is given. Names are those of madvise(2) in lower case.
                 hint="--force does it all the same; zap tells more beforehand",
                 kind="destructive",
             )
-        session = scene.session
-        with nullcontext() if session is None else session.hidden():
+        with scene.hidden():
             done = [_advise(scene, piece, number) for piece in pieces]
         result = AdviceResult(name, done)
         if result.failure is not None and all(item.number for item in done):

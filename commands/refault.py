@@ -138,12 +138,11 @@ def _all(scene: Scene) -> list[Outcome]:
 
 
 def _ranges(scene: Scene, targets: Sequence[Target], content: Fill | None) -> Result:
-    from contextlib import nullcontext
-
-    session = scene.session if content is None else scene.require_session()
+    if content is not None:
+        scene.require_session()
     outcomes: list[Outcome] = []
     failure: PagezapError | None = None
-    with nullcontext() if session is None else session.hidden():
+    with scene.hidden():
         for target in targets:
             for piece in target.pieces:
                 try:

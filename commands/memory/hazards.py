@@ -89,42 +89,42 @@ def _everywhere(piece: Piece, *, ours: bool) -> Iterable[Hazard]:
 
 def of_keep(piece: Piece, *, ours: bool) -> list[Hazard]:
     """Return the hazards of taking a piece's pages away and holding them."""
-    found = list(_everywhere(piece, ours=ours))
-    if not found and not piece.anonymous:
-        found.append(
-            _impossible(
-                piece,
-                "unsupported-memory",
-                f"{piece.kind_words()} cannot be kept",
-                "Keeping works on private anonymous memory: zap --keep [heap], or all",
-            )
-        )
-    if not found and "ht" in piece.flags:
-        found.append(
-            _impossible(piece, "hugetlb", "hugetlb pages cannot be kept", "Zap them without --keep")
-        )
-    return found
+    return _of_private(
+        piece,
+        "kept",
+        ours=ours,
+        why="",
+        hint="Keeping works on private anonymous memory: zap --keep [heap], or all",
+        huge="Zap them without --keep",
+    )
 
 
 def of_watch(piece: Piece, *, ours: bool) -> list[Hazard]:
     """Return the hazards of write-protecting a piece's pages."""
+    return _of_private(
+        piece,
+        "watched",
+        ours=ours,
+        why=": the kernel protects private anonymous memory only",
+        hint="Watch heap, .bss, stack or mmap'ed memory; for a few bytes of other "
+        "memory use the debugger's own watch",
+        huge="Watch other memory",
+    )
+
+
+def _of_private(
+    piece: Piece, done: str, *, ours: bool, why: str, hint: str, huge: str
+) -> list[Hazard]:
+    """Return the hazards of what works on private anonymous memory of small pages only."""
     found = list(_everywhere(piece, ours=ours))
-    if not found and not piece.anonymous:
-        found.append(
-            _impossible(
-                piece,
-                "unsupported-memory",
-                f"{piece.kind_words()} cannot be watched: the kernel protects "
-                "private anonymous memory only",
-                "Watch heap, .bss, stack or mmap'ed memory; for a few bytes of other "
-                "memory use the debugger's own watch",
-            )
-        )
-    if not found and "ht" in piece.flags:
-        found.append(
-            _impossible(piece, "hugetlb", "hugetlb pages cannot be watched", "Watch other memory")
-        )
-    return found
+    if found:
+        return found
+    if not piece.anonymous:
+        detail = f"{piece.kind_words()} cannot be {done}{why}"
+        return [_impossible(piece, "unsupported-memory", detail, hint)]
+    if "ht" in piece.flags:
+        return [_impossible(piece, "hugetlb", f"hugetlb pages cannot be {done}", huge)]
+    return []
 
 
 def of_thread_library(piece: Piece) -> PagezapError:

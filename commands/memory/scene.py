@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from functools import cached_property
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from pagezap.debugger.errors import PagezapError, RangeError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from pagezap.commands.session.context import Context
     from pagezap.commands.session.session import Session
@@ -57,6 +59,11 @@ class Scene:
     def require_session(self) -> Session:
         """Return the inferior's session, set up now where there was none."""
         return self.context.require_session(no_move=bool(os.environ.get(NO_MOVE)))
+
+    def hidden(self) -> AbstractContextManager[None]:
+        """Put the memory into the state that the inferior runs with, for the body."""
+        session = self.session
+        return nullcontext() if session is None else session.hidden()
 
     @cached_property
     def mappings(self) -> list[Mapping]:
@@ -116,11 +123,16 @@ class Scene:
             for found in cut(self.pid, self.mappings, piece.start, piece.end)
         ]
 
-    def everything(self) -> Target:
-        """Return all that the program has mapped, the kernel's own pages left out."""
+    def pieces(self, texts: Sequence[str], *, purpose: str) -> list[Piece]:
+        """Return the pages that the texts touch; without a text all that the program has mapped.
+
+        Then the kernel's own pages are left out.
+        """
+        if texts:
+            targets = self.targets(texts, rounding="out", purpose=purpose)
+            return [piece for target in targets for piece in target.pieces]
         mappings = [mapping for mapping in self.mappings if not mapping.is_special]
-        pieces = cut(self.pid, mappings, 0, 1 << BITS)
-        return Target("", 0, 0, pieces, gathered=True)
+        return cut(self.pid, mappings, 0, 1 << BITS)
 
     def name_at(self, address: int) -> str:
         """Return the name of the mapping at an address."""

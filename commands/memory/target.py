@@ -138,6 +138,27 @@ class Piece:
         """Return the pages of the piece from ``start`` up to ``end``."""
         return Piece(self._pid, self.mapping, start, end - start)
 
+    def outcome(
+        self, before: int, after: int, via: str, reason: str = "", **numbers: int
+    ) -> dict[str, object]:
+        """Return what became of the piece as JSON shows it; all numbers are pages.
+
+        ``before`` and ``after`` are those in memory.
+        """
+        body: dict[str, object] = {
+            "start": self.start,
+            "length": self.length,
+            "mapping": self.name,
+            "pages": self.pages,
+            "resident_before": before,
+            "resident_after": after,
+            **numbers,
+            "via": via,
+        }
+        if reason:
+            body["reason"] = reason
+        return body
+
     def kind_words(self) -> str:
         """Return what kind of memory it is, as a person says it."""
         if self.mapping.kind == "file":

@@ -45,21 +45,15 @@ class Outcome:
 
     def json(self) -> dict[str, object]:
         """Return the outcome as JSON shows it."""
-        body: dict[str, object] = {
-            "start": self.piece.start,
-            "length": self.piece.length,
-            "mapping": self.piece.name,
-            "pages": self.piece.pages,
-            "resident_before": self.before,
-            "resident_after": self.after,
-            "zapped": self.zapped,
-            "kept": self.kept,
-            "skipped": self.skipped,
-            "via": self.via,
-        }
-        if self.reason:
-            body["reason"] = self.reason
-        return body
+        return self.piece.outcome(
+            self.before,
+            self.after,
+            self.via,
+            self.reason,
+            zapped=self.zapped,
+            kept=self.kept,
+            skipped=self.skipped,
+        )
 
 
 class Plan:
@@ -220,15 +214,12 @@ class Plan:
 
     def drop(self, via: str) -> None:
         """Drop the pages; their content is gone."""
-        from contextlib import nullcontext
-
         from pagezap.commands.memory.drop import Dropper, failure
         from pagezap.commands.memory.scene import within
 
         if via == "agent":
             self._scene.require_session()
-        session = self._scene.session
-        with nullcontext() if session is None else session.hidden():
+        with self._scene.hidden():
             self._count_before()
             held = self._scene.held_spans()
             dropper = Dropper(self._scene.context, self._scene.pid, via)
