@@ -103,6 +103,9 @@ class Debugger(Protocol):
         """Return the live, local inferior. Raises NoInferiorError with the cause:
         none, only a core file, on another machine."""
 
+    def pid(self) -> int:
+        """Return the inferior's process, 0 where there is none, whatever it is."""
+
     def threads(self) -> Sequence[Thread]:
         """Return the inferior's threads, in the debugger's order."""
 

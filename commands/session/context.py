@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pagezap.debugger.errors import NoInferiorError
-
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -34,13 +32,7 @@ class Context:
     # -- what commands ask for -------------------------------------------------------
     def session(self) -> Session | None:
         """Return the session of the current live inferior, None where there is none."""
-        if not self._sessions:
-            return None
-        try:
-            pid = self.debugger.inferior().pid
-        except NoInferiorError:
-            return None
-        return self._sessions.get(pid)
+        return self._sessions.get(self.debugger.pid()) if self._sessions else None
 
     def require_session(self, *, no_move: bool = False) -> Session:
         """Return the current inferior's session, set up now where there was none."""
@@ -133,6 +125,10 @@ class Context:
             with self._losing(session):
                 self.release()
 
+    def has(self, session: Session) -> bool:
+        """Return whether a session has not ended."""
+        return self._sessions.get(session.pid) is session
+
     def _losing(self, session: Session) -> _Losing:
         return _Losing(self, session)
 
@@ -155,6 +151,9 @@ class _Losing:
     ) -> bool:
         if not isinstance(error, OSError):
             return False
+        if not self._context.has(self._session):
+            # It ended meanwhile.
+            return True
         self._context.exited(self._session.pid)
         self._context.debugger.write(
             f"pagezap: the helper of process {self._session.pid} has gone ({error}); "

@@ -62,6 +62,10 @@ class GdbDebugger:
         check_live_and_local(native)
         return Inferior(native.pid, procfs.process_bits(native.pid), procfs.machine(native.pid))
 
+    def pid(self) -> int:
+        """See Debugger."""
+        return int(gdb.selected_inferior().pid)
+
     def threads(self) -> Sequence[Thread]:
         """See Debugger."""
         natives = sorted(gdb.selected_inferior().threads(), key=lambda each: each.num)
@@ -372,6 +376,10 @@ class GdbDebugger:
         """Tell the listener that the selected inferior is about to be let go."""
         self._events.releasing()
 
+    def serve(self) -> None:
+        """Tell the listener of the stop at our catchpoint."""
+        self._events.serve()
+
     def about_to_run(self, command: str) -> None:
         """Remember the user's command, to carry it over what is not reported."""
         if self._stepping is not None:
@@ -392,6 +400,12 @@ def about_to_release() -> None:
     """Run by gdb's hooks before it lets the inferior go."""
     for debugger in _loaded:
         debugger.about_to_release()
+
+
+def serve() -> None:
+    """Run by the commands of our catchpoint."""
+    for debugger in _loaded:
+        debugger.serve()
 
 
 def about_to_run(command: str) -> None:

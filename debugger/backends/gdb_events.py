@@ -14,6 +14,8 @@ import gdb
 
 from pagezap.debugger import procfs
 from pagezap.debugger.api import Stop, Thread
+from pagezap.debugger.backends.gdb_signals import STOP_SIGNAL, handling, is_foreign
+from pagezap.debugger.backends.gdb_symbols import frame_text
 from pagezap.debugger.errors import PagezapError
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ class Events:
         self._last: Stop | None = None
         self._image: tuple[int, bytes] | None = None
         self._released: set[int] = set()
+        self._caught: Stop | None = None
+        """A stop at our catchpoint that is still to be told of."""
         self._calls = 0
         """Functions of the inferior that gdb calls just now, one within another."""
         self._background = False
@@ -105,7 +109,33 @@ class Events:
             return
         # All-stop: where one has stopped, all have.
         self._running.clear()
-        self._tell_stopped(stop)
+        if self._catch.armed and stop.signal == STOP_SIGNAL and not stop.pinned:
+            self._serve_caught(stop)
+        else:
+            self._tell_stopped(stop)
+
+    def _serve_caught(self, stop: Stop) -> None:
+        """Tell of a stop from within the commands of our catchpoint.
+
+        At its end gdb.execute runs the commands of the breakpoints at which the thread
+        stands, but not while it runs such commands already. So the user's, where our steps
+        come upon a breakpoint, wait until the listener is done; gdb runs them here then.
+        """
+        self._caught = stop
+        try:
+            gdb.execute("echo")
+        except gdb.error as error:
+            # The user's commands failed.
+            gdb.write(f"{error}\n", gdb.STDERR)
+        finally:
+            # The catchpoint is gone, or its commands are, or the user's run just now.
+            self.serve()
+
+    def serve(self) -> None:
+        """Tell of the stop at our catchpoint, once."""
+        stop, self._caught = self._caught, None
+        if stop is not None:
+            self._tell_stopped(stop)
 
     def _tell_stopped(self, stop: Stop) -> None:
         if self.listener is None or self._telling:
@@ -124,16 +154,10 @@ class Events:
 
     def _show(self, stop: Stop) -> None:
         """Show what gdb was kept from showing and is the user's to see."""
-        from pagezap.debugger.backends import gdb_signals as signals
-
         if self.unshown is not None:
-            print_stop(self.unshown)
-        elif (
-            not self.moved
-            and self._catch.armed
-            and stop.signal == signals.STOP_SIGNAL
-            and signals.is_foreign()
-        ):
+            if not _is_silent(self.unshown):
+                print_stop(self.unshown)
+        elif not self.moved and self._catch.armed and stop.signal == STOP_SIGNAL and is_foreign():
             print_stop(stop)
 
     def _on_cont(self, _event: Any) -> None:
@@ -235,7 +259,7 @@ class Events:
         if isinstance(event, gdb.BreakpointEvent):
             numbers = tuple(each.number for each in event.breakpoints)
             if any(self._catch.owns(number) for number in numbers):
-                return Stop("signal", signal="SIGSTOP", thread=thread)
+                return Stop("signal", signal=STOP_SIGNAL, thread=thread)
             temporary = any(each.temporary for each in event.breakpoints)
             return Stop("breakpoint", thread=thread, breakpoints=numbers, temporary=temporary)
         return Stop("step", thread=thread)
@@ -248,6 +272,12 @@ def _running_pids() -> set[int]:
         for inferior in gdb.inferiors()
         if inferior.pid and any(each.is_running() for each in inferior.threads())
     }
+
+
+def _is_silent(stop: Stop) -> bool:
+    """Return whether all breakpoints of a stop begin their commands with ``silent``."""
+    met = [each for each in gdb.breakpoints() if each.number in stop.breakpoints]
+    return bool(met) and all((each.commands or "").split()[:1] == ["silent"] for each in met)
 
 
 def image_mark(pid: int) -> bytes:
@@ -267,9 +297,6 @@ def image_mark(pid: int) -> bytes:
 
 def print_stop(stop: Stop) -> None:
     """Show a stop as gdb does."""
-    from pagezap.debugger.backends.gdb_signals import handling
-    from pagezap.debugger.backends.gdb_symbols import frame_text
-
     thread = gdb.selected_thread()
     many = thread is not None and len(gdb.selected_inferior().threads()) > 1
     who = f'Thread {thread.num} "{thread.name}"' if many else "Program"

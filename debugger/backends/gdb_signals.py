@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import gdb
 
 STOP_SIGNAL = "SIGSTOP"
+COMMANDS = "silent\npython import pagezap.debugger.backends.gdb as g; g.serve()"
+"""Commands of our catchpoint: gdb runs no others' while it runs these."""
 SI_QUEUE, SI_TKILL, SI_USER = -1, -6, 0
 SAVED = "__pagezap_siginfo"
 """Convenience variable by which a siginfo is put back."""
@@ -157,7 +159,7 @@ class StopCatch:
         gdb.execute(f"catch signal {STOP_SIGNAL}", to_string=True)
         made = [each for each in gdb.breakpoints() if each.number not in before]
         self._breakpoint = made[0]
-        self._breakpoint.commands = "silent"
+        self._breakpoint.commands = COMMANDS
         # $bpnum stays what the user's last breakpoint made it.
         gdb.set_convenience_variable("bpnum", last)
 

@@ -1,0 +1,85 @@
+"""The commands of the user's breakpoints run when pagezap is done with the stop, not amid it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+
+PROGRAM = r"""
+#include <sys/mman.h>
+#define SIZE (16 * 4096)
+struct item { long key; long flag; } *it;
+unsigned char *kept;
+__attribute__((noinline)) long add(long n)
+{
+    it->key += n;
+    it->flag = n;
+    return n;
+}
+__attribute__((noinline)) void begin(void) { }
+int main(void)
+{
+    it = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    kept = mmap(0, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (long i = 0; i < SIZE; i++)
+        kept[i] = 7 + i / 4096;
+    it->key = 0;
+    begin();
+    for (long i = 1; i < 6; i++)
+        add(i);
+    begin();
+    return 0;
+}
+"""
+AFTER = "it->flag = n;"
+KEEP = "zap --keep kept, +16*4096"
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("commands")
+    (folder / "p.c").write_text(PROGRAM)
+    subprocess.run(["gcc", "-g", "-O0", "-o", folder / "p", folder / "p.c"], check=True)
+    return str(folder / "p")
+
+
+def line_of(text):
+    return 1 + next(i for i, line in enumerate(PROGRAM.splitlines()) if line.strip() == text)
+
+
+@pytest.mark.parametrize("watch", ["it->key", "it->flag", None])
+def test_they_see_kept_memory_and_go_on(batch, program, watch):
+    """The breakpoint is where the step over a hit ends, or a run over unreported ones."""
+    commands = ["tbreak begin", "run", KEEP, *([f"uffd-watch {watch}"] if watch else []),
+                f"break {line_of(AFTER)}", "commands", "silent",
+                'printf "at %ld: %ld, %d\\n", n, it->key, kept[4096]', "continue", "end",
+                "continue"]  # fmt: skip
+    if watch:
+        # Each hit stops it; at those of key the breakpoint's commands go on.
+        commands += ["continue"] * (5 if watch == "it->flag" else 0)
+    output = batch.run(commands, program=[program], script=True)
+    assert re.findall(r"^at (\d+): (\d+), (\d+)$", output.stdout, re.MULTILINE) == [
+        ("1", "1", "8"), ("2", "3", "8"), ("3", "6", "8"), ("4", "10", "8"), ("5", "15", "8"),
+    ], output  # fmt: skip
+    assert output.stdout.count("\nwrite at ") == (5 if watch else 0), output
+    assert "exited normally" in output.stdout, output
+    assert not output.complaints(), output
+
+
+def test_a_breakpoint_without_commands_is_shown_with_the_hit(batch, program):
+    commands = ["tbreak begin", "run", "uffd-watch it->key", f"break {line_of(AFTER)}", "continue",
+                "python print('COUNT', gdb.breakpoints()[-1].hit_count)", "kill"]  # fmt: skip
+    output = batch.run(commands, program=[program])
+    shown = output.parts[4]
+    assert shown.index("\nwrite at ") < shown.index("\nBreakpoint 3, "), output
+    assert "COUNT 1" in output.parts[5]
+
+
+def test_commands_that_fail(batch, program):
+    commands = ["tbreak begin", "run", "uffd-watch it->key", f"break {line_of(AFTER)}", "commands",
+                "print *(char *)1", "continue", "end", "continue", "kill"]  # fmt: skip
+    output = batch.run(commands, program=[program], script=True)
+    assert "Cannot access memory at address 0x1" in output.stderr, output
+    assert "Traceback" not in output.stderr
