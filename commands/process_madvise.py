@@ -98,6 +98,7 @@ is refused unless --force is given. Names are those of madvise(2) in lower case.
         """Check everything, then advise."""
         from pagezap.commands.memory import advice, hazards
         from pagezap.commands.memory.scene import Scene
+        from pagezap.commands.memory.text import count
 
         number = advice.number(arguments.leading[0])
         name = next(key for key, value in advice.ADVICE.items() if value == number)
@@ -116,7 +117,8 @@ is refused unless --force is given. Names are those of madvise(2) in lower case.
             hazards.refuse(found, force=force)
         if loses and not force:
             raise HazardError(
-                f"{name} loses the content of {sum(piece.pages for piece in pieces)} pages",
+                f"{name} loses the content of "
+                f"{count(sum(piece.pages for piece in pieces), 'page')}",
                 hint="--force does it all the same; zap tells more beforehand",
                 kind="destructive",
             )

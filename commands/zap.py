@@ -24,18 +24,30 @@ class ZapResult(Result):
     """What a zap did, or with ``--dry-run`` would do."""
 
     def __init__(
-        self, outcomes: Sequence[Outcome], hazards: Sequence[Hazard], elapsed_us: int, *, dry: bool
+        self,
+        outcomes: Sequence[Outcome],
+        hazards: Sequence[Hazard],
+        elapsed_us: int,
+        *,
+        dry: bool,
+        done: str = "zapped",
     ) -> None:
-        """Collect the outcomes; what was refused makes the result a failure."""
+        """Collect the outcomes; what was refused makes the result a failure.
+
+        ``done`` says in a word what a dry run would have done.
+        """
+        self.done = done
         self.outcomes = outcomes
         self.hazards = hazards
         self.elapsed_us = elapsed_us
         self.dry = dry
         refused = [outcome for outcome in outcomes if outcome.reason and not outcome.spared]
         if refused and not dry:
+            from pagezap.commands.memory.text import count
+
             pages = sum(outcome.skipped for outcome in refused)
             self.failure = PagezapError(
-                f"{pages} pages were left alone: {refused[0].reason}",
+                f"{count(pages, 'page')} left alone: {refused[0].reason}",
                 hint="The rest was done; see the list",
                 kind="partial",
             )
@@ -58,15 +70,16 @@ class ZapResult(Result):
             done = [
                 f"{number} {word}"
                 for number, word in (
-                    (outcome.zapped, "zapped"),
+                    (0 if outcome.filled else outcome.zapped, "zapped"),
+                    (outcome.filled, "filled"),
                     (outcome.kept, "kept"),
                     (outcome.skipped, "left alone"),
                 )
                 if number
             ]
             what = ", ".join(done) or "nothing to zap"
-            if self.dry:
-                what = f"{outcome.before} resident would be zapped by {outcome.via}"
+            if self.dry and not outcome.reason:
+                what = self._promise(outcome)
             reason = f": {outcome.reason}" if outcome.reason else ""
             lines.append(
                 f"{span(outcome.piece.start, outcome.piece.length)} {outcome.piece.name}: "
@@ -78,6 +91,14 @@ class ZapResult(Result):
             for hazard in self.hazards
         ]
         return "\n".join(lines)
+
+    def _promise(self, outcome: Outcome) -> str:
+        there = [f"{outcome.before} resident"]
+        if outcome.held and self.done == "kept":
+            return f"{there[0]} would be kept by {outcome.via}, {outcome.held} are kept already"
+        if outcome.held:
+            there.append(f"{outcome.held} kept")
+        return f"{' and '.join(there)} would be {self.done} by {outcome.via}"
 
 
 class Zap(Command):
@@ -99,8 +120,8 @@ Everything is checked before anything is touched. What would break the inferior 
 take memory from another process (its stack, its code, locked or shared memory) is
 refused unless --force is given. Shared memory is dropped by punching a hole.
 
-`zapped' counts pages that were dropped, `kept' pages taken away and held, and
-`skipped' pages left alone, each with the reason."""
+`zapped' counts pages that were dropped, `kept' pages taken away and held, `filled'
+pages given a content, and `skipped' pages left alone, each with the reason."""
     options = (
         Option(
             "keep",
@@ -162,7 +183,8 @@ refused unless --force is given. Shared memory is dropped by punching a hole.
         plan.assess(force=arguments.flag("force"))
         if arguments.flag("dry-run"):
             plan.predict(via)
-            return ZapResult(plan.outcomes, plan.hazards, 0, dry=True)
+            done = "kept" if keep else "zapped" if content is None else "filled"
+            return ZapResult(plan.outcomes, plan.hazards, 0, dry=True, done=done)
         if not keep:
             plan.confirm()
         begin = perf_counter_ns()

@@ -176,11 +176,7 @@ class _Reader:
     # -- mappings -------------------------------------------------------------------
     def _whole(self, text: str, found: Sequence[Mapping]) -> list[MemoryRange]:
         if not found:
-            raise RangeError(
-                f"No mapping is named by {text}",
-                hint="pagemap-show lists the mappings",
-                kind="no-mapping",
-            )
+            raise nothing_left(text)
         return [MemoryRange(each.start, each.length, text, (each,)) for each in found]
 
     def _by_path(self, text: str) -> list[MemoryRange]:
@@ -324,6 +320,17 @@ class _Reader:
         return RangeError(
             message, hint=f"For example: {self._purpose} {first}, +4096", kind="empty-range"
         )
+
+
+def nothing_left(text: str) -> RangeError:
+    """Return the error for a text that names no mapping."""
+    return RangeError(
+        "The program has no private anonymous memory but stacks"
+        if text.strip() == "all"
+        else f"No mapping is named by {text}",
+        hint="pagemap-show lists the mappings",
+        kind="no-mapping",
+    )
 
 
 def _operand(text: str) -> str:

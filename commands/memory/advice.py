@@ -97,6 +97,36 @@ def number(name: str) -> int:
 
 def remote(pid: int, spans: Sequence[Span], advice: int) -> int:
     """Give advice from outside; return 0 or the errno of the first refusal."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        for start, length in pieces(spans):
+            done = 0
+            while done < length:
+                result = _process_madvise(descriptor, start + done, length - done, advice)
+                if result == -errno.EINTR:
+                    continue
+                if result <= 0:
+                    return -result or errno.EINVAL
+                done += result
+    finally:
+        os.close(descriptor)
+    return 0
+
+
+def remote_refusal(pid: int, advice: int) -> int:
+    """Return the errno with which the kernel refuses advice from outside, 0 if it does not.
+
+    It is asked for no bytes at all.
+    """
+    descriptor = os.pidfd_open(pid)
+    try:
+        return max(0, -_process_madvise(descriptor, 0, 0, advice))
+    finally:
+        os.close(descriptor)
+
+
+def _process_madvise(descriptor: int, start: int, length: int, advice: int) -> int:
+    """Call process_madvise(2) on one span; return the bytes advised or a negative errno."""
     import ctypes
 
     class Iovec(ctypes.Structure):
@@ -104,31 +134,17 @@ def remote(pid: int, spans: Sequence[Span], advice: int) -> int:
 
     call = ctypes.CDLL(None, use_errno=True).syscall
     call.restype = ctypes.c_long
-    descriptor = os.pidfd_open(pid)
-    try:
-        for start, length in pieces(spans):
-            done = 0
-            while done < length:
-                vector = Iovec(start + done, length - done)
-                result = call(
-                    ctypes.c_long(SYS_PROCESS_MADVISE),
-                    ctypes.c_long(descriptor),
-                    ctypes.byref(vector),
-                    ctypes.c_ulong(1),
-                    ctypes.c_long(advice),
-                    ctypes.c_ulong(0),
-                )
-                if result < 0:
-                    number = ctypes.get_errno()
-                    if number == errno.EINTR:
-                        continue
-                    return number
-                if result == 0:
-                    return errno.EINVAL
-                done += result
-    finally:
-        os.close(descriptor)
-    return 0
+    result = int(
+        call(
+            ctypes.c_long(SYS_PROCESS_MADVISE),
+            ctypes.c_long(descriptor),
+            ctypes.byref(Iovec(start, length)),
+            ctypes.c_ulong(1),
+            ctypes.c_long(advice),
+            ctypes.c_ulong(0),
+        )
+    )
+    return -ctypes.get_errno() if result < 0 else result
 
 
 def pieces(spans: Sequence[Span]) -> list[Span]:

@@ -65,11 +65,7 @@ class Dropper:
         if via == "remote":
             number = advice.remote(self._pid, spans, kind)
             if number in advice.NOT_FROM_OUTSIDE:
-                raise UnsupportedError(
-                    f"The kernel does not take this advice from outside ({os.strerror(number)})",
-                    hint="Use --via inject, --via agent or leave --via out",
-                    kind="remote-refused",
-                )
+                raise _remote_refused(number)
             return "remote", number
         if via == "agent":
             session = session or self._context.require_session()
@@ -104,6 +100,22 @@ def _advice_for(piece: Piece) -> int:
     if piece.shmem:
         return advice.ADVICE["remove"]
     return advice.DONTNEED_LOCKED if "lo" in piece.flags else advice.DONTNEED
+
+
+def check_remote(pid: int, pieces: Sequence[Piece]) -> None:
+    """Raise where the kernel would not drop the pieces from outside; nothing is touched."""
+    for kind in sorted({_advice_for(piece) for piece in pieces}):
+        number = advice.remote_refusal(pid, kind)
+        if number:
+            raise _remote_refused(number)
+
+
+def _remote_refused(number: int) -> PagezapError:
+    return UnsupportedError(
+        f"The kernel does not take this advice from outside ({os.strerror(number)})",
+        hint="Use --via inject, --via agent or leave --via out",
+        kind="remote-refused",
+    )
 
 
 def failure(piece: Piece, number: int) -> PagezapError:

@@ -59,18 +59,17 @@ class Fill:
                 kind="bad-fill",
             )
 
-    def apply(self, client: Client, target: Target, piece: Piece) -> None:
-        """Give the content to a piece's pages; what they held is gone."""
-        self.apply_span(client, target, piece.start, piece.length)
+    def apply(self, client: Client, target: Target, piece: Piece) -> int:
+        """Give the content to a piece's pages; what they held is gone. Return how many."""
+        return self.apply_span(client, target, piece.start, piece.length)
 
-    def apply_span(self, client: Client, target: Target, start: int, length: int) -> None:
-        """Give the content to some of a target's pages."""
+    def apply_span(self, client: Client, target: Target, start: int, length: int) -> int:
+        """Give the content to some of a target's pages; return how many."""
         if self.kind != FILE:
-            client.fill_byte(start, length, self.byte)
-            return
+            return client.fill_byte(start, length, self.byte).pages
         descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            client.fill_file(start, length, descriptor, start - target.start)
+            return client.fill_file(start, length, descriptor, start - target.start).pages
         finally:
             os.close(descriptor)
 

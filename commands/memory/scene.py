@@ -91,6 +91,8 @@ class Scene:
         found: list[Target] = []
         for text in texts:
             found += self._targets_of(text, rounding, purpose)
+        if not found:
+            raise ranges.nothing_left(texts[0])
         _no_overlap([piece for target in found for piece in target.pieces])
         return found
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from pagezap.commands.memory import hazards as hazard_rules
 from pagezap.commands.memory import pages, threadlib
+from pagezap.commands.memory.scene import within
 from pagezap.commands.memory.target import PAGE, split
 from pagezap.commands.memory.text import count, size
-from pagezap.debugger.errors import PagezapError, UnsupportedError
+from pagezap.debugger.errors import HelperError, PagezapError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,6 +36,10 @@ class Outcome:
         self.populated = 0
         """Pages that had content before: in memory or swapped out."""
         self.zapped = 0
+        self.held = 0
+        """Pages that were kept when a dry run looked."""
+        self.filled = 0
+        """Pages whose next access finds the content given."""
         self.kept = 0
         self.skipped = 0
         self.via = "none"
@@ -52,6 +57,7 @@ class Outcome:
             self.reason,
             zapped=self.zapped,
             kept=self.kept,
+            filled=self.filled,
             skipped=self.skipped,
         )
 
@@ -140,9 +146,17 @@ class Plan:
         return [outcome for outcome in self.outcomes if not outcome.reason]
 
     def predict(self, via: str) -> None:
-        """Fill in what would be done."""
-        for outcome in self.outcomes:
-            outcome.before = outcome.after = self._scene.present(outcome.piece)
+        """Fill in what would be done. Raises what would be refused."""
+        from pagezap.commands.memory.drop import check_remote
+
+        if via == "remote":
+            check_remote(self._scene.pid, [outcome.piece for outcome in self._active])
+        with self._scene.hidden():
+            spans = self._scene.held_spans()
+            for outcome in self.outcomes:
+                outcome.before = outcome.after = self._scene.present(outcome.piece)
+                outcome.held = within(outcome.piece, spans)
+        for outcome in self._active:
             if self._keep or self._filling:
                 outcome.via = "move" if self._keep else "agent"
             elif outcome.piece.shmem and via == "auto":
@@ -205,7 +219,7 @@ class Plan:
             self._count_before()
             begin = perf_counter_ns()
             for outcome in self._active:
-                content.apply(session.client, outcome.target, outcome.piece)
+                outcome.filled = content.apply(session.client, outcome.target, outcome.piece)
                 outcome.via = "agent"
             self.elapsed_ns = perf_counter_ns() - begin
             self._count_after()
@@ -215,7 +229,6 @@ class Plan:
     def drop(self, via: str) -> None:
         """Drop the pages; their content is gone."""
         from pagezap.commands.memory.drop import Dropper, failure
-        from pagezap.commands.memory.scene import within
 
         if via == "agent":
             self._scene.require_session()
@@ -257,6 +270,12 @@ class Plan:
 
 def refused_keep(piece: Piece, number: int) -> PagezapError:
     """Return the error for a piece that the helper would not keep."""
+    if number == errno.ESRCH:
+        return HelperError(
+            "The agent, pagezap's task in the inferior's memory, has been killed",
+            hint="uffd-release brings back what is kept; the next command sets up a new one",
+            kind="agent-gone",
+        )
     if number == errno.EBUSY:
         return UnsupportedError(
             f"{piece.label()}: is registered with another userfaultfd",

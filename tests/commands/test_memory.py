@@ -203,6 +203,52 @@ def test_a_status_has_the_same_keys_without_a_session(batch, started):
     assert {none[key] for key in numbers} == {0}
 
 
+def test_what_is_told_is_what_is_done(batch, started):
+    output = batch.run(
+        [
+            "zap --fill 0x11 buf, +4K",
+            "zap --fill 0xcc buf, +4K",
+            "zap --dry-run --json --via remote buf, +4K",
+            "zap --json --via remote buf + 65536, +4K",
+            "zap buf + 65536, +4K",
+            "set var buf[65536] = 1",
+            "zap --keep buf + 65536, +4K",
+            "zap --dry-run buf + 65536, +4K",
+            "zap --dry-run --keep buf + 65536, +4K",
+            "x/2xb buf",
+        ],
+        pid=started.pid,
+    )
+    assert "1 filled" in output.parts[0]
+    assert "1 filled" in output.parts[1], output
+    assert output.json(2)["ok"] == output.json(3)["ok"]
+    if not output.json(2)["ok"]:
+        assert output.json(2)["error"] == output.json(3)["error"]
+    assert "1 kept" in output.parts[6], output
+    assert "0 resident and 1 kept would be zapped by agent" in output.parts[7]
+    assert "0 resident would be kept by move, 1 are kept already" in output.parts[8]
+    assert output.parts[9].count("0xcc") == 2
+
+
+def test_a_killed_agent_is_named(batch, started):
+    output = batch.run(
+        [
+            "zap --keep guarded + 8192, +4K",
+            (
+                "python import os, json; os.kill(json.loads(gdb.execute('uffd-status --json',"
+                " to_string=True))['agent']['pid'], 9)"
+            ),
+            "zap --keep --json buf, +4K",
+            "uffd-release --json",
+            "x/1xb guarded + 8192",
+        ],
+        pid=started.pid,
+    )
+    assert output.json(2)["error"]["kind"] == "agent-gone", output
+    assert output.json(3)["ok"]
+    assert "0x01" in output.parts[4]
+
+
 def test_options_that_exclude_each_other(batch, started):
     commands = [
         "zap --keep --fill zero buf, +4K",

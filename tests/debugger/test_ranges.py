@@ -135,6 +135,12 @@ def test_large_suffix_is_not_an_int():
     assert caught.value.kind == "unmapped"
 
 
+def test_all_of_nothing_says_what_all_is():
+    with pytest.raises(RangeError) as caught:
+        ranges.parse("all", Fake(), MAPPINGS[:2], "zap")
+    assert caught.value.message == "The program has no private anonymous memory but stacks"
+
+
 def test_our_own_mappings_are_left_out():
     assert parse("all", exclude=[(BUF + 0x10000, 4096)]) == [
         (0x555555600000, 0x100000), (BUF, 0x10000),
