@@ -81,6 +81,9 @@ def _operands(command: Command, context: Context, last: str) -> Sequence[str]:
     if not operands.ranges:
         return ()
     fixed = [form for form in SHORTHANDS if last and form.startswith(last)]
+    if last.startswith("["):
+        # An expression does not begin so, but versions of the C library's symbols do.
+        return fixed
     stem = last.lstrip("*&(")
     head = last[: len(last) - len(stem)]
     if not stem:

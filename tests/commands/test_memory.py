@@ -468,6 +468,7 @@ def test_completion(batch, started):
             "complete zap [he",
             "complete zap nod",
             "complete uffd-trace ex",
+            "complete zap [",
         ],
         pid=started.pid,
     )
@@ -479,6 +480,7 @@ def test_completion(batch, started):
     assert "zap [heap]" in lines[5]
     assert "zap nodes" in lines[6]
     assert "uffd-trace export" in lines[7]
+    assert [line for line in lines[8] if line] == ["zap [anon:", "zap [heap]", "zap [stack]"]
 
 
 BSS_PROGRAM = r"""
