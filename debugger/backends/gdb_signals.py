@@ -156,7 +156,8 @@ class StopCatch:
             return
         before = {each.number for each in gdb.breakpoints()}
         last = _convenience("bpnum")
-        gdb.execute(f"catch signal {STOP_SIGNAL}", to_string=True)
+        # Within the console's interpreter: over MI gdb 18 would print what it has made.
+        gdb.execute(f'interpreter-exec console "catch signal {STOP_SIGNAL}"', to_string=True)
         made = [each for each in gdb.breakpoints() if each.number not in before]
         self._breakpoint = made[0]
         self._breakpoint.commands = COMMANDS

@@ -137,13 +137,8 @@ def frame_text() -> str:
 
 def frame_line() -> str:
     """Return the innermost frame's function, arguments and place, in one line."""
-    frame = gdb.selected_frame()
-    newest = gdb.newest_frame()
-    newest.select()
-    try:
-        text = gdb.execute("with print frame-info location -- frame", to_string=True)
-    finally:
-        frame.select()
+    # Not `with`: over MI gdb 18 tells of the changed setting amid the text.
+    text = gdb.execute("backtrace -frame-info location -no-filters 1", to_string=True)
     return FRAME_ADDRESS.sub("", FRAME_HEAD.sub("", " ".join(text.split()), count=1), count=1)
 
 

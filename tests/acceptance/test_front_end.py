@@ -1,0 +1,66 @@
+"""What a front end and `pagezap exec` are shown is our text and nothing of gdb's own records."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from harness import gdbs
+
+PROGRAM = r"""
+#include <sys/mman.h>
+long *it;
+__attribute__((noinline)) void add(long n) { *it += n; }
+__attribute__((noinline)) void begin(void) { }
+int main(void)
+{
+    it = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    *it = 0;
+    begin();
+    for (long i = 1; i < 6; i++)
+        add(i);
+    return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("front")
+    (folder / "p.c").write_text(PROGRAM)
+    subprocess.run(["gcc", "-g", "-O0", "-o", folder / "p", folder / "p.c"], check=True)
+    return str(folder / "p")
+
+
+def test_the_first_watch_and_its_hits(mi, program):
+    gdb = mi(program=[program])
+    gdb.run(["break begin", "run"])
+    printed = gdb.command("uffd-watch --json *it")
+    lines = [line for line in printed.splitlines() if '"command"' in line]
+    assert json.loads(lines[0])["ok"], printed
+    assert "Catchpoint" not in printed
+    for number in (1, 2):
+        shown = gdb.command("continue")
+        last = shown.rstrip("\n").splitlines()[-1]
+        assert last.startswith(f"add (n={number}) at "), shown
+        assert "cmd-param-changed" not in shown
+    gdb.command("kill")
+    gdb.quit()
+
+
+def test_the_output_of_exec(gdb, program, tmp_path):
+    commands = ["break begin", "run", "uffd-watch *it", "continue"]
+    done = subprocess.run(
+        [gdbs.PAGEZAP, "exec", "--debugger-path", gdb.path, "--json",
+         *(word for each in commands for word in ("-c", each)), "--", program],
+        capture_output=True, text=True, timeout=100, check=False, env=gdbs.environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    bodies = [json.loads(line) for line in done.stdout.splitlines()]
+    assert bodies[2]["ok"], done
+    output = bodies[3]["output"]
+    assert "=" not in output.replace("(n=1)", ""), output
+    assert output.rstrip("\n").splitlines()[-1].startswith("add (n=1) at "), output
+    assert bodies[3]["stop"]["reason"] == "uffd-watch"
