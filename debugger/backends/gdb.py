@@ -75,7 +75,7 @@ class GdbDebugger:
         """See Debugger. gdb has handles only of threads that libthread_db told it of."""
         found = []
         for native in gdb.selected_inferior().threads():
-            with contextlib.suppress(gdb.error):
+            with contextlib.suppress(RuntimeError):  # not always a gdb.error
                 found.append(int.from_bytes(native.handle(), sys.byteorder))
         return found
 
