@@ -16,7 +16,7 @@
 #define UNKNOWN_CALL  "-2 0x0 0x0"
 #define LOOKS	      3	  /* at least, the CPU given up in between */
 #define LOOKS_US      100 /* and for so long */
-#define TIMES_PENDING 3	  /* faults in a row, awake, that tell a system call: with a signal */
+#define TIMES_PENDING 10  /* faults in a row, awake with a signal, that tell a system call */
 #define TIMES_AWAKE   100 /* and without one, where something else keeps it awake */
 
 static struct pz_awake *awake_of(struct pz_session *s, pid_t tid)
@@ -57,7 +57,7 @@ int pz_look(struct pz_session *s, const struct pz_fault *f, char *line, size_t s
 			return -ESRCH;
 		if (strncmp(line, "running", 7) != 0) {
 			if (s->n_awake)
-				awake_of(s, f->tid)->times = 0;
+				*awake_of(s, f->tid) = (struct pz_awake){.tid = f->tid};
 			return 0;
 		}
 		/* A signal that is pending has it spin inside its call. */
@@ -67,10 +67,11 @@ int pz_look(struct pz_session *s, const struct pz_fault *f, char *line, size_t s
 	s->n_awake++;
 	a = awake_of(s, f->tid);
 	a->used = s->n_awake;
-	if (++a->times < TIMES_AWAKE &&
-	    !(a->times >= TIMES_PENDING && pz_proc_signal_pending(s->options.pid, f->tid)))
+	/* Outside a call the signal would have come before the next fault. */
+	a->pending = pz_proc_signal_pending(s->options.pid, f->tid) ? a->pending + 1 : 0;
+	if (++a->times < TIMES_AWAKE && a->pending < TIMES_PENDING)
 		return -EAGAIN;
-	a->times = 0;
+	*a = (struct pz_awake){.tid = f->tid};
 	snprintf(line, size, UNKNOWN_CALL);
 	return 0;
 }

@@ -162,7 +162,7 @@ struct pz_fault {
 /* A thread that was awake at its last faults; see look.c. */
 struct pz_awake {
 	pid_t tid;
-	unsigned int times;
+	unsigned int times, pending;
 	uint64_t used;
 };
 
