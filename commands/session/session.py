@@ -13,7 +13,7 @@ from pagezap.debugger import procfs
 from pagezap.debugger.errors import HelperError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pagezap.debugger.api import Debugger, Stop
     from pagezap.native.control import Client
@@ -36,6 +36,8 @@ class Session:
         self._handler = HitHandler(
             debugger, for_machine(inferior.machine), client, self.watches, self.hits
         )
+        self.at_rest: Callable[[], None] = lambda: None
+        """Called where the session awaits no stop signals any more."""
         self._shown = False
         self._opened = False
         """Whether all is shown for the debugger's call of a function only."""
@@ -69,6 +71,14 @@ class Session:
         finally:
             if self._stopped:
                 self.show()
+                self._rest()
+
+    def _rest(self) -> None:
+        """Await no stop signals any more where no watch is left to send one."""
+        if self.watches.armed and not self.watches.any_stopping():
+            self._take_signals_back()
+            self.watches.armed = False
+            self.at_rest()
 
     def count_traced(self) -> None:
         """Bring the hits of the watches that trace up to date: the helper records them."""
@@ -85,14 +95,19 @@ class Session:
     def hide(self) -> None:
         """Take kept pages away again and protect watched ones."""
         if self._shown:
-            self.client.hide()
+            lost = self.client.hide().lost
             self._shown = False
+            if lost:
+                self._debugger.write(
+                    f"pagezap: {lost} kept page{'s' * (lost > 1)} could not be taken away again "
+                    "and stay resident\n"
+                )
 
     def stopped(self, stop: Stop) -> Stop:
         """Serve the hits at a stop; return the stop that the user is to see."""
-        if self.watches.any_stopping():
+        if self.watches.armed:
             stop = self._handler.handle(stop)
-            self._shown = self.hits.last is not None
+            self._shown = self._shown or self.hits.last is not None
         else:
             self.hits.forget()
         if stop.reason != "exited":
@@ -100,6 +115,9 @@ class Session:
             self._opened = False
             if not self._shown:
                 self.show()
+        if stop.reason == "step" and self.hits.last is None and not stop.pinned:
+            # What a temporary watch, deleted at its hit, has left on the way has come by now.
+            self._rest()
         return stop
 
     def stand(self) -> None:
@@ -113,19 +131,22 @@ class Session:
         self._opened = not self._shown
         if self._opened:
             self.show()
+        self.client.calling()
 
     def called(self) -> None:
         """Go back to the state before the call.
 
         A thread that was stopped at an access has made it in the meantime.
         """
-        if self.watches.any_stopping():
+        if self.watches.armed:
             for thread in self._debugger.threads():
                 while self.client.hit_take(thread.tid) is not None:
                     pass
         if self._opened:
             self._opened = False
             self.hide()
+        else:
+            self.client.show()
 
     def resuming(self) -> None:
         """Restore what the inferior runs with; all its threads are stopped."""
@@ -148,7 +169,7 @@ class Session:
         with such a signal takes it before it runs anything, so a step of it ends there;
         one whose signal was swallowed already stands before an access, which is open now.
         """
-        if not self.watches.any_stopping():
+        if not self.watches.armed:
             return
         selected = self._debugger.selected_thread()
         for thread in self._debugger.threads():
