@@ -28,6 +28,9 @@ class Context:
         self.debugger = debugger
         self._sessions: dict[int, Session] = {}
         debugger.set_listener(self)
+        # A condition that names them can be tried before the first hit.
+        for name in ("_uffd_watch", "_uffd_addr"):
+            debugger.set_convenience(name, 0)
 
     # -- what commands ask for -------------------------------------------------------
     def session(self) -> Session | None:
@@ -41,6 +44,7 @@ class Context:
         session = self.session()
         if session is None:
             session = create(self.debugger, no_move=no_move)
+            session.at_rest = self._rest
             self._sessions[session.pid] = session
         return session
 
@@ -53,8 +57,12 @@ class Context:
         try:
             return ReleaseResult(had_session=True, refaulted=session.release())
         finally:
-            if not self._sessions:
-                self.debugger.disarm_stop_signal()
+            self._rest()
+
+    def _rest(self) -> None:
+        """Let the debugger show each stop again where no session awaits one of its own."""
+        if not any(session.watches.armed for session in self._sessions.values()):
+            self.debugger.disarm_stop_signal()
 
     def hits(self) -> HitLog:
         """Return the hits of the current inferior."""
@@ -115,6 +123,7 @@ class Context:
         session = self._sessions.pop(pid, None)
         if session is not None:
             session.client.close()
+            self._rest()
         # The debugger stops all others at an end.
         self._show_others(None)
 

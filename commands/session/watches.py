@@ -74,6 +74,9 @@ class WatchTable:
         self._client = client
         self._watches: dict[int, Watch] = {}
         self._next = 1
+        self.armed = False
+        """Whether the helper's stops are awaited: from the first watch that stops until none
+        is left, nor a signal of one on its way."""
 
     def create(
         self,
@@ -104,7 +107,7 @@ class WatchTable:
             temporary=temporary,
         )
         if mode == "stop":
-            self._debugger.arm_stop_signal()
+            self._arm()
         watch.pages = self._client.watch_add(
             watch.id, start, length, trace=mode == "trace", write_only=kind == "write"
         )
@@ -132,6 +135,8 @@ class WatchTable:
     def enable(self, number: int, enabled: bool) -> None:
         """Arm or disarm a watch that stays in the table."""
         watch = self.get(number)
+        if enabled and watch.mode == "stop":
+            self._arm()
         self._client.watch_enable(watch.id, enabled)
         watch.enabled = enabled
 
@@ -144,5 +149,9 @@ class WatchTable:
         return (w for w in self.all() if w.enabled and w.mode == "stop")
 
     def any_stopping(self) -> bool:
-        """Return whether any watch, enabled or not, is one that stops."""
-        return any(w.mode == "stop" for w in self._watches.values())
+        """Return whether any enabled watch is one that stops."""
+        return any(True for _ in self.stopping())
+
+    def _arm(self) -> None:
+        self._debugger.arm_stop_signal()
+        self.armed = True

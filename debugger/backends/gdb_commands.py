@@ -36,6 +36,9 @@ class _Command(gdb.Command):  # type: ignore[misc]
             raise gdb.GdbError(error.line()) from None
         except (gdb.GdbError, KeyboardInterrupt):
             raise
+        except gdb.error as error:
+            # gdb's own words: a register or memory that it cannot read.
+            raise gdb.GdbError(" ".join(str(error).split()).rstrip(".") + ".") from None
         except BaseException as error:
             # SystemExit among them: gdb 18 would die of it.
             raise gdb.GdbError(_internal(self._spec.name, error)) from None
@@ -55,7 +58,7 @@ def _internal(name: str, error: BaseException) -> str:
         import traceback
 
         gdb.write("".join(traceback.format_exception(error)), gdb.STDERR)
-    detail = " ".join(f"{type(error).__name__}: {error}".split())
+    detail = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
     return f"internal error in {name}: {detail}. Set {DEBUG_VARIABLE}=1 to see where"
 
 

@@ -170,7 +170,7 @@ class Events:
         self._background = False
         self._signals.forget()
         if self._catch.armed:
-            self._catch.arm()
+            self._catch.arm(resuming=True)
         self._tell("resuming", pids)
 
     def _on_prompt(self) -> None:

@@ -148,7 +148,7 @@ class StopCatch:
         """Whether it is wanted, be it there or deleted by the user."""
         return self._breakpoint is not None
 
-    def arm(self) -> None:
+    def arm(self, *, resuming: bool = False) -> None:
         """Make it, or make it again where the user has deleted it."""
         if self._breakpoint is not None and self._breakpoint.is_valid():
             if not self._breakpoint.enabled:
@@ -156,8 +156,11 @@ class StopCatch:
             return
         before = {each.number for each in gdb.breakpoints()}
         last = _convenience("bpnum")
-        # Within the console's interpreter: over MI gdb 18 would print what it has made.
-        gdb.execute(f'interpreter-exec console "catch signal {STOP_SIGNAL}"', to_string=True)
+        command = f"catch signal {STOP_SIGNAL}"
+        if not resuming:
+            # Over MI gdb 18 would print what it has made; amid a resume it would prompt.
+            command = f'interpreter-exec console "{command}"'
+        gdb.execute(command, to_string=True)
         made = [each for each in gdb.breakpoints() if each.number not in before]
         self._breakpoint = made[0]
         self._breakpoint.commands = COMMANDS

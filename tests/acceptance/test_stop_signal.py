@@ -1,0 +1,109 @@
+"""gdb's treatment of SIGSTOP is ours only while a watch can stop the program."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+PROGRAM = r"""
+#include <sys/mman.h>
+struct item { long key; long flag; } *it;
+__attribute__((noinline)) void add(long n)
+{
+    it->key += n;
+    it->flag = n;
+}
+__attribute__((noinline)) void begin(void) { }
+int main(void)
+{
+    it = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    it->key = 0;
+    begin();
+    for (long i = 1; i < 20; i++)
+        add(i);
+    return 0;
+}
+"""
+BEGIN = ["tbreak begin", "run"]
+COUNT = "python print('CATCHES', sum(b.type == gdb.BP_CATCHPOINT for b in gdb.breakpoints()))"
+FOREIGN = (
+    "python import subprocess; "
+    "subprocess.run(['sh', '-c', f'kill -STOP {gdb.selected_inferior().pid}'])"
+)
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("signal")
+    (folder / "p.c").write_text(PROGRAM)
+    subprocess.run(["gcc", "-g", "-O0", "-o", folder / "p", folder / "p.c"], check=True)
+    return str(folder / "p")
+
+
+def catches(batch, program, *commands):
+    output = batch.run([*BEGIN, *commands, "kill"], program=[program])
+    return [
+        int(line.split()[1]) for line in output.stdout.splitlines() if "CATCHES" in line
+    ], output
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        ["uffd-delete"], ["uffd-disable 1"], ["uffd-release"], ["kill", "run"],
+        ["uffd-delete", "zap --keep it, +8"], ["uffd-disable 1", "continue"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_the_catchpoint_goes(batch, program, end):
+    found, output = catches(batch, program, "uffd-watch it->key", COUNT, *end, COUNT)
+    assert found == [1, 0], output
+
+
+def test_it_goes_after_a_temporary_watch(batch, program):
+    found, output = catches(
+        batch, program, "uffd-watch --temporary it->key", "continue", "stepi", COUNT
+    )
+    assert found == [0], output
+
+
+def test_it_comes_back(batch, program):
+    found, output = catches(
+        batch, program, "uffd-watch it->key", "uffd-disable 1", COUNT, "uffd-enable 1", COUNT,
+        "continue", "delete", "continue", COUNT,
+    )  # fmt: skip
+    assert found == [0, 1, 1], output
+    assert output.stdout.count("\nwrite at ") == 2, output
+
+
+@pytest.mark.parametrize(
+    "before",
+    [["uffd-watch it->key"], ["uffd-watch it->key", "uffd-disable 1"],
+     ["uffd-watch it->key", "uffd-delete"],
+     ["uffd-watch it->key", "uffd-delete", "zap --keep it, +8"]],
+    ids=["watch", "disabled", "deleted", "kept"],
+)  # fmt: skip
+def test_a_foreign_stop_is_shown(batch, program, before):
+    _, output = catches(batch, program, *before, FOREIGN, "continue")
+    assert output.stdout.count("received signal SIGSTOP, Stopped (signal).") == 1, output
+
+
+def test_a_condition_names_the_address_before_the_first_hit(batch, program):
+    condition = '"n == 3 && $_uffd_addr == (long)&it->flag && $_uffd_watch == 1"'
+    _, output = catches(batch, program, "break add", "continue",
+                        f"uffd-watch --condition {condition} *it", "delete", "continue",
+                        "print n")  # fmt: skip
+    assert "Uffd watchpoint 1: *it\nwrite at " in output.stdout, output
+    assert "$1 = 3" in output.stdout
+
+
+def test_an_error_of_gdb_reads_as_gdbs(batch, program):
+    """A command of ours that meets one where it did not expect it."""
+    break_it = (
+        "python import pagezap.debugger.backends.gdb as g; "
+        "g.GdbDebugger.inferior = lambda self: gdb.newest_frame()"
+    )
+    output = batch.run([break_it, "uffd-watch 0x1000, +8"])
+    assert "No registers.\n" in output.stderr, output
+    assert "internal error" not in output.stderr
