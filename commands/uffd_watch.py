@@ -43,7 +43,7 @@ class UffdWatch(Command):
 Stops the inferior at each write to the range, whoever makes it: a thread, with the
 program counter at the instruction after the write, or a system call. Bytes outside
 the range never stop it. With --trace accesses are recorded (see uffd-trace) and the
-inferior never stops; after a record its page goes unrecorded for a millisecond or two.
+inferior never stops; after a record its page goes unrecorded for a few milliseconds.
 
 A condition with blanks in it is written in quotes or parentheses. It is evaluated
 at each hit, in the frame of the access; $_uffd_watch and $_uffd_addr hold the hit."""

@@ -8,7 +8,6 @@
 #include "pagezap/pagezap.h"
 
 #define STACK_SIZE (256 * 1024)
-#define PUT_OFF_US 1000 /* between two tries of what was put off */
 
 void pz_kick(struct pz_session *s)
 {
@@ -24,15 +23,6 @@ static void open_page(struct pz_session *s, uint64_t page, bool wp, bool write, 
 		pz_serve_wp(s, page);
 	else
 		pz_serve_missing(s, page, !write, mark);
-}
-
-static void serve(struct pz_session *s, uint64_t page, bool wp)
-{
-	if (wp)
-		pz_serve_wp(s, page);
-	else
-		pz_serve_missing(s, page, !s->shown && !s->releasing && pz_watch_covers(s, page),
-				 false);
 }
 
 static void step_fault(struct pz_session *s, uint64_t page, bool wp)
@@ -223,17 +213,6 @@ static void foreign(struct pz_session *s, const struct pz_fault *f, const struct
 	open_page(s, page, wp, true, true);
 }
 
-/* Has whoever waits for a page fault on it again, soon. */
-static void fault_again(struct pz_session *s, uint64_t page)
-{
-	if (!s->n_put_off)
-		s->put_off_us = pz_now_us();
-	if (s->n_put_off < PZ_MAX_DEFERRED)
-		s->put_off[s->n_put_off++] = (struct pz_fault){.address = page, .again = true};
-	else
-		pz_uffd_wake(s->uffd, page, PZ_PAGE);
-}
-
 void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
 {
 	uint64_t page = pz_page_down(f->address);
@@ -252,7 +231,7 @@ void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
 	if (!s->shown && !s->releasing)
 		w = pz_watch_on_page(s, page, write, f->address, &exact, &stopping);
 	if (!w) {
-		serve(s, page, wp);
+		pz_serve(s, page, wp);
 		return;
 	}
 	if (f->tid == s->stepping_tid) {
@@ -261,7 +240,7 @@ void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
 	}
 	error = pz_look(s, f, line, sizeof(line));
 	if (error == -EAGAIN) {
-		fault_again(s, page);
+		pz_fault_again(s, page);
 		return;
 	}
 	if (error) {
@@ -285,31 +264,6 @@ void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
 	}
 }
 
-static void retry_put_off(struct pz_session *s)
-{
-	unsigned int n = s->n_put_off;
-	struct pz_fault list[PZ_MAX_DEFERRED];
-
-	if (!n || s->hold || pz_now_us() - s->put_off_us < PUT_OFF_US)
-		return;
-	s->put_off_us = pz_now_us();
-	memcpy(list, s->put_off, n * sizeof(list[0]));
-	s->n_put_off = 0;
-	for (unsigned int i = 0; i < n; i++) {
-		uint64_t page = pz_page_down(list[i].address);
-
-		if (list[i].again) {
-			pz_uffd_wake(s->uffd, page, PZ_PAGE);
-			continue;
-		}
-		serve(s, page, list[i].flags & UFFD_PAGEFAULT_FLAG_WP);
-		if (pz_watch_covers(s, page)) {
-			/* A HIDE in between armed it already, and must not have done so in vain. */
-			pz_rearm_soon(s, page, 0);
-		}
-	}
-}
-
 /* Reads and handles one message; false where there is none. Lock held over the read: what a
  * fork event finds in the ledger is what the child was copied from. */
 static bool handle_one(struct pz_session *s, pid_t *ret_tid)
@@ -324,7 +278,7 @@ static bool handle_one(struct pz_session *s, pid_t *ret_tid)
 	}
 	struct pz_session *locked __attribute__((cleanup(pz_unlock_cleanup), unused)) = s;
 
-	retry_put_off(s);
+	pz_put_off_retry(s);
 	if (read(s->uffd, &m, sizeof(m)) != (ssize_t)sizeof(m))
 		return false;
 	if (m.event != UFFD_EVENT_PAGEFAULT) {

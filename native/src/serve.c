@@ -3,17 +3,6 @@
 
 #include "pagezap/pagezap.h"
 
-/* A fault the kernel refuses to resolve while a mapping changes is tried again. */
-static int put_off(struct pz_session *s, uint64_t page, uint64_t flags)
-{
-	if (s->n_put_off < PZ_MAX_DEFERRED)
-		s->put_off[s->n_put_off++] = (struct pz_fault){.address = page, .flags = flags};
-	else
-		pz_uffd_wake(s->uffd, page, PZ_PAGE); /* it faults again */
-	pz_fault_wake(s);			      /* it may be the main thread that could not */
-	return -EAGAIN;
-}
-
 static uint64_t served_value(uint64_t e, bool mark_shown)
 {
 	uint64_t left = e & PZ_LEFTOVER;
@@ -66,7 +55,7 @@ int pz_serve_missing(struct pz_session *s, uint64_t page, bool protect, bool mar
 	error = kept ? copy_content(s, r, page, protect) : copy_zeros(s, page, protect);
 	if (error == -EAGAIN ||
 	    error == -ENOMEM) /* no memory just now: it must not wait for good */
-		return put_off(s, page, 0);
+		return pz_put_off(s, page, 0);
 	s->count.served_missing++;
 	if (error == -EEXIST) {
 		/* Somebody was first; whoever it was wrote the ledger. */
@@ -96,9 +85,19 @@ int pz_serve_wp(struct pz_session *s, uint64_t page)
 	int error = pz_uffd_protect(s->uffd, page, PZ_PAGE, false, true);
 
 	if (error == -EAGAIN)
-		return put_off(s, page, UFFD_PAGEFAULT_FLAG_WP);
+		return pz_put_off(s, page, UFFD_PAGEFAULT_FLAG_WP);
 	s->count.served_wp++;
 	if (error)
 		pz_uffd_wake(s->uffd, page, PZ_PAGE);
 	return error;
+}
+
+/* A fault that is nobody's hit. */
+void pz_serve(struct pz_session *s, uint64_t page, bool wp)
+{
+	if (wp)
+		pz_serve_wp(s, page);
+	else
+		pz_serve_missing(s, page, !s->shown && !s->releasing && pz_watch_covers(s, page),
+				 false);
 }

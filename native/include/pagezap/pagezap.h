@@ -172,13 +172,17 @@ bool pz_may_stop(struct pz_session *s, pid_t tid);
 void pz_hits_tick(struct pz_session *s);
 void pz_hit_record(struct pz_session *s, const struct pz_hit_head *h, enum pz_by by);
 
-/* fault.c, serve.c, events.c, fork.c: the fault thread. */
+/* fault.c, serve.c, events.c, fork.c, put_off.c: the fault thread. */
 int pz_fault_start(struct pz_session *s);
 void pz_fault_stop(struct pz_session *s);
 void pz_fault_handle(struct pz_session *s, const struct pz_fault *f);
 int pz_serve_missing(struct pz_session *s, uint64_t page, bool protect, bool mark_shown);
 int pz_serve_wp(struct pz_session *s, uint64_t page);
 void pz_fault_wake(struct pz_session *s);
+void pz_serve(struct pz_session *s, uint64_t page, bool wp);
+int pz_put_off(struct pz_session *s, uint64_t page, uint64_t flags);
+void pz_fault_again(struct pz_session *s, uint64_t page);
+void pz_put_off_retry(struct pz_session *s);
 void pz_event_handle(struct pz_session *s, const struct uffd_msg *m);
 void pz_fork(struct pz_session *s, int child);
 void pz_kick(struct pz_session *s);
