@@ -223,6 +223,8 @@ class GdbDebugger:
 
     def resume_silently(self) -> Stop:
         """See Debugger."""
+        if self._events.interrupted:
+            return self._events.interrupt()
         return self._stepping.go_on(self._run) if self._stepping else self._run("continue")
 
     def _run(self, command: str) -> Stop:

@@ -8,6 +8,7 @@ gdb tells of each internal step of a ``next``.
 from __future__ import annotations
 
 import contextlib
+import signal
 from typing import TYPE_CHECKING, Any
 
 import gdb
@@ -59,6 +60,8 @@ class Events:
         self._last: Stop | None = None
         self._image: tuple[int, bytes] | None = None
         self._released: set[int] = set()
+        self.interrupted = False
+        """Whether Ctrl-C was typed while the listener served a stop."""
         self._caught: Stop | None = None
         """A stop at our catchpoint that is still to be told of."""
         self._calls = 0
@@ -143,7 +146,13 @@ class Events:
         self.unshown, self.moved = None, False
         self._telling = True
         try:
-            self.listener.stopped(stop)
+            with self._noting_interrupts():
+                try:
+                    self.listener.stopped(stop)
+                except KeyboardInterrupt:
+                    # Out of gdb itself: what is begun ends here, as at any other stop.
+                    self.interrupt()
+                    self.listener.stopped(self.unshown or Stop("other"))
         except PagezapError as error:
             gdb.write(f"pagezap: {error.line()}\n", gdb.STDERR)
         finally:
@@ -151,6 +160,28 @@ class Events:
             if self.at_end is not None:
                 self.at_end()
             self._show(stop)
+
+    @contextlib.contextmanager
+    def _noting_interrupts(self) -> Iterator[None]:
+        """Take Ctrl-C in Python for a wish to stop, not for an error amid the body."""
+
+        def note(_number: int, _frame: object) -> None:
+            self.interrupted = True
+
+        self.interrupted = False
+        usual = signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, usual)
+
+    def interrupt(self) -> Stop:
+        """Stop here as at a SIGINT, and return this stop."""
+        self.interrupted = False
+        native = gdb.selected_thread()
+        thread = thread_of(native) if native is not None else None
+        self.unshown = Stop("signal", signal="SIGINT", thread=thread)
+        return self.unshown
 
     def _show(self, stop: Stop) -> None:
         """Show what gdb was kept from showing and is the user's to see."""
