@@ -20,10 +20,7 @@ __attribute__((noinline)) static void sleep_bare(void)
 	struct timespec t = {.tv_nsec = 2000000};
 	long number = SYS_nanosleep;
 
-	__asm__ volatile("syscall"
-			 : "+a"(number)
-			 : "D"(&t), "S"(NULL)
-			 : "rcx", "r11", "memory");
+	__asm__ volatile("syscall" : "+a"(number) : "D"(&t), "S"(NULL) : "rcx", "r11", "memory");
 }
 
 static void *wait(void *unused)
