@@ -3,50 +3,18 @@
 from __future__ import annotations
 
 import re
-import subprocess
 
 import pytest
 
-PROGRAM = r"""
-#include <sys/mman.h>
-#define SIZE (16 * 4096)
-struct item { long key; long flag; } *it;
-unsigned char *kept;
-__attribute__((noinline)) long add(long n)
-{
-    it->key += n;
-    it->flag = n;
-    return n;
-}
-__attribute__((noinline)) void begin(void) { }
-int main(void)
-{
-    it = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    kept = mmap(0, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    for (long i = 0; i < SIZE; i++)
-        kept[i] = 7 + i / 4096;
-    it->key = 0;
-    begin();
-    for (long i = 1; i < 6; i++)
-        add(i);
-    begin();
-    return 0;
-}
-"""
+from harness import programs
+
+SOURCE = (programs.SOURCES / "adder.c").read_text()
 AFTER = "it->flag = n;"
 KEEP = "zap --keep kept, +16*4096"
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("commands")
-    (folder / "p.c").write_text(PROGRAM)
-    subprocess.run(["gcc", "-g", "-O0", "-o", folder / "p", folder / "p.c"], check=True)
-    return str(folder / "p")
-
-
 def line_of(text):
-    return 1 + next(i for i, line in enumerate(PROGRAM.splitlines()) if line.strip() == text)
+    return 1 + next(i for i, line in enumerate(SOURCE.splitlines()) if line.strip() == text)
 
 
 @pytest.mark.parametrize("watch", ["it->key", "it->flag", None])

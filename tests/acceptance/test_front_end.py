@@ -5,39 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 
-import pytest
-
 from harness import gdbs
-
-PROGRAM = r"""
-#include <sys/mman.h>
-long *it;
-__attribute__((noinline)) void add(long n) { *it += n; }
-__attribute__((noinline)) void begin(void) { }
-int main(void)
-{
-    it = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    *it = 0;
-    begin();
-    for (long i = 1; i < 6; i++)
-        add(i);
-    return 0;
-}
-"""
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("front")
-    (folder / "p.c").write_text(PROGRAM)
-    subprocess.run(["gcc", "-g", "-O0", "-o", folder / "p", folder / "p.c"], check=True)
-    return str(folder / "p")
 
 
 def test_the_first_watch_and_its_hits(mi, program):
     gdb = mi(program=[program])
     gdb.run(["break begin", "run"])
-    printed = gdb.command("uffd-watch --json *it")
+    printed = gdb.command("uffd-watch --json it->key")
     lines = [line for line in printed.splitlines() if '"command"' in line]
     assert json.loads(lines[0])["ok"], printed
     assert "Catchpoint" not in printed
@@ -51,7 +25,7 @@ def test_the_first_watch_and_its_hits(mi, program):
 
 
 def test_the_output_of_exec(gdb, program, tmp_path):
-    commands = ["break begin", "run", "uffd-watch *it", "continue"]
+    commands = ["break begin", "run", "uffd-watch it->key", "continue"]
     done = subprocess.run(
         [gdbs.PAGEZAP, "exec", "--debugger-path", gdb.path, "--json",
          *(word for each in commands for word in ("-c", each)), "--", program],

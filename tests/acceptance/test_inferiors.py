@@ -4,39 +4,9 @@ from __future__ import annotations
 
 import subprocess
 
-import pytest
-
-PROGRAM = r"""
-#include <sys/mman.h>
-#define SIZE (16 * 4096)
-long *it;
-unsigned char *kept;
-__attribute__((noinline)) void add(long n) { *it += n; }
-__attribute__((noinline)) void begin(void) { }
-int main(void)
-{
-    it = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    kept = mmap(0, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    for (long i = 0; i < SIZE; i++)
-        kept[i] = 7 + i / 4096;
-    *it = 0;
-    begin();
-    for (long i = 1; i < 6; i++)
-        add(i);
-    return 0;
-}
-"""
 LOOK = ["x/2xb kept", "uffd-status"]
 AWAY = "kept pages      16\n"
 BYTES = "0x07\t0x07\n"
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("inferiors")
-    (folder / "p.c").write_text(PROGRAM)
-    subprocess.run(["gcc", "-g", "-O0", "-o", folder / "p", folder / "p.c"], check=True)
-    return str(folder / "p")
 
 
 def looks(output, commands):
@@ -52,8 +22,8 @@ def test_a_resume_of_the_other_hides_nothing_here(batch, program):
     commands = [
         "tbreak begin", "run", "zap --keep kept, +16*4096",
         f"add-inferior -exec {program}", "inferior 2", "tbreak begin", "run",
-        "inferior 1", *LOOK, "inferior 2", "zap --keep kept, +16*4096", "uffd-watch *it",
-        "continue", *LOOK, "inferior 1", *LOOK, "uffd-watch *it", "continue", *LOOK,
+        "inferior 1", *LOOK, "inferior 2", "zap --keep kept, +16*4096", "uffd-watch it->key",
+        "continue", *LOOK, "inferior 1", *LOOK, "uffd-watch it->key", "continue", *LOOK,
         "inferior 2", *LOOK, "uffd-delete", "continue", "inferior 1", *LOOK, "continue", *LOOK,
         "kill inferiors 1",
     ]  # fmt: skip
@@ -68,9 +38,9 @@ def test_a_resume_of_the_other_hides_nothing_here(batch, program):
 
 def test_all_run_together(batch, program):
     commands = [
-        "tbreak begin", "run", "zap --keep kept, +16*4096", "uffd-watch *it",
+        "tbreak begin", "run", "zap --keep kept, +16*4096", "uffd-watch it->key",
         f"add-inferior -exec {program}", "inferior 2", "tbreak begin", "run",
-        "zap --keep kept, +16*4096", "uffd-watch *it", "set schedule-multiple on",
+        "zap --keep kept, +16*4096", "uffd-watch it->key", "set schedule-multiple on",
     ]  # fmt: skip
     for _ in range(4):
         commands += ["continue", "inferior 1", *LOOK, "inferior 2", *LOOK]

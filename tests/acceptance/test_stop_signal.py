@@ -2,43 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 
-PROGRAM = r"""
-#include <sys/mman.h>
-struct item { long key; long flag; } *it;
-__attribute__((noinline)) void add(long n)
-{
-    it->key += n;
-    it->flag = n;
-}
-__attribute__((noinline)) void begin(void) { }
-int main(void)
-{
-    it = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    it->key = 0;
-    begin();
-    for (long i = 1; i < 20; i++)
-        add(i);
-    return 0;
-}
-"""
 BEGIN = ["tbreak begin", "run"]
 COUNT = "python print('CATCHES', sum(b.type == gdb.BP_CATCHPOINT for b in gdb.breakpoints()))"
 FOREIGN = (
     "python import subprocess; "
     "subprocess.run(['sh', '-c', f'kill -STOP {gdb.selected_inferior().pid}'])"
 )
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("signal")
-    (folder / "p.c").write_text(PROGRAM)
-    subprocess.run(["gcc", "-g", "-O0", "-o", folder / "p", folder / "p.c"], check=True)
-    return str(folder / "p")
 
 
 def catches(batch, program, *commands):

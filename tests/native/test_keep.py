@@ -22,6 +22,14 @@ MCL_CURRENT, MCL_FUTURE = 1, 2
 ways = pytest.mark.parametrize("no_move", [False, True], ids=["move", "copy"])
 
 
+def _fill_and_keep(inferior: Inferior, client: Client, seed: int) -> str:
+    """Keep the whole buffer, and return the sum that its content has."""
+    inferior.ask("fill", seed)
+    before = inferior.sum()
+    client.keep(inferior.buffer, inferior.length)
+    return before
+
+
 @ways
 def test_keep_takes_pages_away_and_an_access_brings_them_back(program: Path, no_move: bool) -> None:
     with session(program, no_move=no_move) as (inferior, client):
@@ -43,9 +51,7 @@ def test_keep_takes_pages_away_and_an_access_brings_them_back(program: Path, no_
 @ways
 def test_refault_brings_back_without_an_access(program: Path, no_move: bool) -> None:
     with session(program, no_move=no_move) as (inferior, client):
-        inferior.ask("fill", 2)
-        before = inferior.sum()
-        client.keep(inferior.buffer, inferior.length)
+        before = _fill_and_keep(inferior, client, 2)
         part = client.refault(inferior.buffer, 16 * PAGE)
         assert (part.pages, part.refaulted, part.already_resident) == (16, 16, 0)
         assert inferior.present() == 16
@@ -80,8 +86,7 @@ def test_keep_again_after_faults(program: Path, no_move: bool) -> None:
 
 def test_what_was_read_ahead_is_not_served_once_the_page_has_changed(program: Path) -> None:
     with session(program) as (inferior, client):
-        inferior.ask("fill", 6)
-        client.keep(inferior.buffer, inferior.length)
+        _fill_and_keep(inferior, client, 6)
         inferior.ask("read", 0)
         inferior.ask("read", PAGE)  # the second in a row: the pages after it are read as well
         for value in (171, 172, 173):
@@ -121,9 +126,7 @@ def test_large_range(program: Path, no_move: bool) -> None:
 
 def test_pages_are_taken_again_after_somebody_read_the_stash(program: Path) -> None:
     with session(program) as (inferior, client):
-        inferior.ask("fill", 6)
-        before = inferior.sum()
-        client.keep(inferior.buffer, inferior.length)
+        before = _fill_and_keep(inferior, client, 6)
         client.show()
         with open(f"/proc/{inferior.pid}/mem", "rb", buffering=0) as memory:
             for start, length in client.own():
@@ -136,8 +139,7 @@ def test_pages_are_taken_again_after_somebody_read_the_stash(program: Path) -> N
 @ways
 def test_a_thread_that_waits_for_an_unmapped_page_finds_out(program: Path, no_move: bool) -> None:
     with session(program, no_move=no_move) as (inferior, client):
-        inferior.ask("fill", 1)
-        client.keep(inferior.buffer, inferior.length)
+        _fill_and_keep(inferior, client, 1)
         helper = client.hello.helper_pid
         os.kill(helper, signal.SIGSTOP)
         inferior.say("doomed")
@@ -195,9 +197,7 @@ def test_a_child_that_forks_and_maps_at_once_finds_the_content(
 @ways
 def test_fork_gives_the_child_the_content(program: Path, no_move: bool) -> None:
     with session(program, no_move=no_move) as (inferior, client):
-        inferior.ask("fill", 4)
-        before = inferior.sum()
-        client.keep(inferior.buffer, inferior.length)
+        before = _fill_and_keep(inferior, client, 4)
         assert inferior.ask("fork", 0, inferior.length) == before
         assert inferior.present() == 0
         assert client.status().forks == 1
@@ -207,8 +207,7 @@ def test_fork_gives_the_child_the_content(program: Path, no_move: bool) -> None:
 @ways
 def test_the_programs_own_zap_drops_the_kept_content(program: Path, no_move: bool) -> None:
     with session(program, no_move=no_move) as (inferior, client):
-        inferior.ask("fill", 6)
-        client.keep(inferior.buffer, inferior.length)
+        _fill_and_keep(inferior, client, 6)
         assert inferior.ask("madvise", 0, 8 * PAGE, MADV_DONTNEED) == "0"
         assert inferior.ask("read", 5) == "0"
         assert inferior.ask("read", 8 * PAGE) != "0"
@@ -219,9 +218,7 @@ def test_the_programs_own_zap_drops_the_kept_content(program: Path, no_move: boo
 @ways
 def test_unmap_and_remap_follow(program: Path, no_move: bool) -> None:
     with session(program, no_move=no_move) as (inferior, client):
-        inferior.ask("fill", 7)
-        before = inferior.sum()
-        client.keep(inferior.buffer, inferior.length)
+        before = _fill_and_keep(inferior, client, 7)
         moved = int(inferior.ask("remap"))
         assert moved != inferior.buffer
         assert [r.start for r in client.ledger()] == [moved]
@@ -270,9 +267,7 @@ def test_advise_dontneed_zaps_and_is_remembered(program: Path, no_move: bool) ->
 @ways
 def test_show_and_hide(program: Path, no_move: bool) -> None:
     with session(program, no_move=no_move) as (inferior, client):
-        inferior.ask("fill", 10)
-        before = inferior.sum()
-        client.keep(inferior.buffer, inferior.length)
+        before = _fill_and_keep(inferior, client, 10)
         client.show()
         client.show()
         assert inferior.present() == 256
@@ -347,9 +342,7 @@ def test_read_only_pages_go_by_copy(program: Path) -> None:
 
 def test_kept_then_made_read_only(program: Path) -> None:
     with session(program) as (inferior, client):
-        inferior.ask("fill", 13)
-        before = inferior.sum()
-        client.keep(inferior.buffer, inferior.length)
+        before = _fill_and_keep(inferior, client, 13)
         inferior.ask("mprotect", 0, inferior.length, mmap.PROT_READ)
         assert client.refault().refaulted == 256
         assert inferior.sum() == before
