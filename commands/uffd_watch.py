@@ -100,7 +100,7 @@ at each hit, in the frame of the access; $_uffd_watch and $_uffd_addr hold the h
             _check_thread(context, thread)
         if condition is not None:
             _check_condition(context, condition)
-        if not arguments.flag("trace"):
+        if not trace:
             context.debugger.check_modes(stops=True)
         session = scene.require_session()
         with session.hidden():

@@ -92,8 +92,6 @@ class WatchTable:
         temporary: bool = False,
     ) -> Watch:
         """Arm a new watch and return it. Nothing is kept of one that the helper refuses."""
-        if mode == "stop":
-            self._debugger.check_modes(stops=True)
         watch = Watch(
             self._next,
             start=start,
