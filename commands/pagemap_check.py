@@ -41,7 +41,12 @@ class CheckResult(Result):
         """Return the counts, the findings, and the verdict."""
         from pagezap.commands.memory.text import span
 
-        states = ", ".join(f"{number} {state}" for state, number in self._counts.items() if number)
+        # "marker" counts the kinds of markers already.
+        states = ", ".join(
+            f"{number} {state}"
+            for state, number in self._counts.items()
+            if number and not state.startswith("marker-")
+        )
         lines = [f"Pages: {states or 'none'}"]
         for finding in self._findings:
             where = f"{finding.kind}: {span(finding.start, finding.length)}"

@@ -58,18 +58,20 @@ class RefaultResult(Result):
         return {"ranges": [outcome.json() for outcome in self.outcomes]}
 
     def text(self) -> str:
-        """Return a line a range."""
-        from pagezap.commands.memory.text import count, span
+        """Return a line a range, of many ranges the first ones and the sum."""
+        from pagezap.commands.memory.text import count, shortened, span
 
         if not self.outcomes:
             return "No page is kept"
-        return "\n".join(
+        lines = [
             f"{span(outcome.start, outcome.length)} {outcome.name}: "
             f"{count(outcome.pages, 'page')}, {outcome.refaulted} brought back"
             f"{'' if outcome.source == 'none' else f' from {outcome.source}'}, "
             f"{outcome.already_resident} were there"
             for outcome in self.outcomes
-        )
+        ]
+        back = sum(outcome.refaulted for outcome in self.outcomes)
+        return shortened(lines, f"in all {count(back, 'page')} brought back")
 
 
 class Refault(Command):

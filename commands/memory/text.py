@@ -30,6 +30,15 @@ def span(start: int, length: int) -> str:
     return f"{start:#x}-{start + length:#x}"
 
 
+def shortened(lines: Sequence[str], total: str) -> str:
+    """Return the lines; of more than 20 the first ones, and what they all come to."""
+    most = 20
+    if len(lines) <= most:
+        return "\n".join(lines)
+    rest = count(len(lines) - most, "more range")
+    return "\n".join([*lines[:most], f"and {rest} (--json lists them); {total}"])
+
+
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
     """Return rows as aligned lines; the columns named in ``right`` align right."""
     if not rows:
