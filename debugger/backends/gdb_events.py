@@ -64,6 +64,8 @@ class Events:
         """Whether Ctrl-C was typed while the listener served a stop."""
         self._caught: Stop | None = None
         """A stop at our catchpoint that is still to be told of."""
+        self._counts: dict[int, tuple[int, int]] = {}
+        """The breakpoints' hits when what is ours began."""
         self._calls = 0
         """Functions of the inferior that gdb calls just now, one within another."""
         self._background = False
@@ -86,6 +88,7 @@ class Events:
         """Run the body with its events taken for ours."""
         self._ours += 1
         self._last = None
+        self._counts = _hit_counts()
         self.unshown = None
         self.moved = True
         try:
@@ -291,9 +294,29 @@ class Events:
             numbers = tuple(each.number for each in event.breakpoints)
             if any(self._catch.owns(number) for number in numbers):
                 return Stop("signal", signal=STOP_SIGNAL, thread=thread)
-            temporary = any(each.temporary for each in event.breakpoints)
+            if self._ours:
+                # All that lie there are named, also those whose condition is false.
+                now = _hit_counts()
+                numbers = tuple(
+                    number
+                    for number in numbers
+                    if _has_stopped(self._counts.get(number), now.get(number))
+                )
+                if not numbers:
+                    return Stop("step", thread=thread)
+            temporary = any(each.temporary for each in event.breakpoints if each.number in numbers)
             return Stop("breakpoint", thread=thread, breakpoints=numbers, temporary=temporary)
         return Stop("step", thread=thread)
+
+
+def _hit_counts() -> dict[int, tuple[int, int]]:
+    """Return by number how often a breakpoint was hit, and how often more it is ignored."""
+    return {each.number: (each.hit_count, each.ignore_count) for each in gdb.breakpoints()}
+
+
+def _has_stopped(before: tuple[int, int] | None, now: tuple[int, int] | None) -> bool:
+    """Return whether a breakpoint counted a hit, and did not ignore it."""
+    return before is None or now is None or (now[0] > before[0] and now[1] == before[1])
 
 
 def _running_pids() -> set[int]:

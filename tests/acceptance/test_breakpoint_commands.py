@@ -45,6 +45,15 @@ def test_a_breakpoint_without_commands_is_shown_with_the_hit(batch, program):
     assert "COUNT 1" in output.parts[5]
 
 
+@pytest.mark.parametrize("held", ["break {line} if 0", "break {line}\nignore 3 100"])
+def test_a_breakpoint_that_must_not_stop_does_not(batch, program, held):
+    lines = held.format(line=line_of(AFTER)).splitlines()
+    commands = ["tbreak begin", "run", "uffd-watch --condition (0) it->key", *lines, "continue"]
+    output = batch.run(commands, program=[program])
+    assert "exited normally" in output.parts[-1], output
+    assert "Breakpoint 3, " not in output.stdout
+
+
 def test_commands_that_fail(batch, program):
     commands = ["tbreak begin", "run", "uffd-watch it->key", f"break {line_of(AFTER)}", "commands",
                 "print *(char *)1", "continue", "end", "continue", "kill"]  # fmt: skip
