@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -184,7 +185,7 @@ class GdbDebugger:
         with self._events.ours():
             try:
                 with self._held_alone():
-                    gdb.execute("stepi", to_string=True)
+                    _pass_result_on(gdb.execute("stepi", to_string=True))
             except gdb.error as error:
                 raise InjectionError(f"A thread cannot be stepped ({_words(error)})") from error
             stop = self._events.last_stop()
@@ -423,6 +424,19 @@ def _is_at(native: Any, address: int) -> bool:
     }:
         return False
     return any(each.address == address for each in native.locations)
+
+
+def _pass_result_on(text: str) -> None:
+    """Send a front end the result record that gdb 18 puts among a command's text.
+
+    It is the answer to the front end's command that made the first step; without it the
+    front end waits for ever. Older ones send it on their own.
+    """
+    for line in text.splitlines():
+        token, mark, word = line.partition("^")
+        if mark and word == "running" and (not token or token.isdigit()):
+            gdb.flush()
+            os.write(1, f"{line}\n".encode())
 
 
 def _has_parameter(name: str) -> bool:

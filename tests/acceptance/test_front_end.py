@@ -8,6 +8,15 @@ import subprocess
 from harness import gdbs
 
 
+def test_the_first_command_that_steps_is_answered(mi, program):
+    gdb = mi(program=[program])
+    gdb.run(["break begin", "run"])
+    # Waits for the result record of this token, as a front end does.
+    answer = gdb.mi('-interpreter-exec console "zap --keep kept, +4096"')
+    assert (answer["type"], answer["message"]) == ("result", "running")
+    assert gdb.mi("-data-evaluate-expression 2+3")["payload"] == {"value": "5"}
+
+
 def test_the_first_watch_and_its_hits(mi, program):
     gdb = mi(program=[program])
     gdb.run(["break begin", "run"])

@@ -317,9 +317,7 @@ class Mi(Base):
                 timeout,
             )
         results = {record["token"]: record for record in records if record["type"] == "result"}
-        # gdb 18 gives such a command no answer at all.
-        answer = results.get(token, {"type": "result", "message": "running", "token": token})
-        return [*(record for record in records if record["type"] != "result"), answer]
+        return [*(record for record in records if record["type"] != "result"), results[token]]
 
     def command(self, text: str, timeout: float = 60) -> str:
         """Run a command of the command line; return what it printed."""
