@@ -83,7 +83,6 @@ class Gdb:
         """Token of the console command under way."""
         self._answer = 0
         """Token of the last answer."""
-        self._prompted = False
         self._running = False
         self._quiet = False
         self._reply = Reply()
@@ -127,8 +126,7 @@ class Gdb:
         self._quiet = quiet
         self._reply = reply = Reply()
         self._command = self._send(f"-interpreter-exec console {quote(command)}")
-        # gdb 18 gives a command that has stepped the inferior no answer but the prompt.
-        self._read_until(lambda: self._answer == self._command or self._prompted)
+        self._read_until(lambda: self._answer == self._command)
         if wait:
             self.settle()
         self._quiet = False
@@ -146,7 +144,6 @@ class Gdb:
     def _send(self, line: str) -> int:
         """Send one command of the machine interface; return the token of its answer."""
         self._token += 1
-        self._prompted = False
         stream = self._process.stdin
         if stream is None:
             raise DebuggerGoneError("gdb has no input")
@@ -175,7 +172,6 @@ class Gdb:
         if not text:
             return
         if gdbmiparser.response_is_finished(text):
-            self._prompted = True
             return
         record = gdbmiparser.parse_response(text)
         kind, payload = record["type"], record["payload"]

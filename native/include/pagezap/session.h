@@ -259,8 +259,8 @@ struct pz_session {
 	struct pz_fd_cache stat_files;	  /* fault thread */
 	uint64_t stash_changes;		  /* contents that came into the stash */
 	struct pz_ahead ahead;		  /* fault thread, under lock */
-	uint8_t *page_buffer;		  /* 64 pages, fault thread */
-	uint8_t *main_buffer;		  /* 64 pages, main thread */
+	uint8_t *page_buffer;		  /* 64 pages, under lock */
+	uint8_t *main_buffer;		  /* one page, main thread */
 
 	struct pz_client client[PZ_MAX_CLIENTS];
 };
