@@ -95,7 +95,7 @@ def start(
     ring: int = 0,
     helper: Path | None = None,
 ) -> Client:
-    """Start the helper in a session of its own and connect to it as its owner.
+    """Start the helper in a process group of its own and connect to it as its owner.
 
     ``uffd`` and ``command`` are descriptor numbers in the process, ``mailbox`` and
     ``code`` addresses there. Safe inside a debugger: nothing is inherited but one
@@ -118,7 +118,7 @@ def start(
             env=ENVIRONMENT,
             cwd="/",
             pass_fds=(writer,),
-            start_new_session=True,
+            process_group=0,
         )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -99,13 +99,17 @@ static void say_ready(int fd, const char *why, int error)
 	close(fd);
 }
 
-/* True in the parent, which is to end. */
+/*
+ * True in the parent, which is to end. A process group of its own: no key of a terminal reaches
+ * it. Not a session of its own, for that is a scheduling group too (sched(7), autogroup), and
+ * a thread of ours wakes, and gives way to, one of the inferior's best within the same group.
+ */
 static bool daemonize(void)
 {
 	pid_t pid = fork();
 
 	if (pid == 0)
-		setsid();
+		setpgid(0, 0);
 	return pid > 0;
 }
 

@@ -21,14 +21,14 @@
 #include "pagezap/pagezap.h"
 
 #define ROW	       32      /* faults of one thread in a row */
-#define HOT_ROW	       16      /* the same while it is hot */
-#define LOOK_ROWS      8       /* of these, between two looks at where it runs */
-#define BURST_US       200     /* a fault, on the average of a row */
+#define LOOK_ROWS      4       /* of these, between two looks at its own waiting time */
+#define SLOW	       2       /* slow faults before a look at where the thread runs */
+#define BURST_NS       200000  /* a fault, on the average of a row */
 #define PATIENCE_NS    200000  /* with the fault thread, which holds the lock for a fault */
 #define LOCK_NS	       2000000 /* with a holder that may starve */
 #define WAITED_NS      2000000 /* for its CPU, between two looks: others want it */
-#define BACKOFF_MIN_US 100000
-#define BACKOFF_MAX_US 10000000
+#define BACKOFF_MIN_US 20000
+#define BACKOFF_MAX_US 500000
 #define RECHECKS       10      /* PZ_WATCH_US apart */
 #define CALM_US	       1000000 /* between two looks at a policy that should be normal */
 #define NICE_ZERO      20      /* nice 0, as RLIMIT_NICE counts */
@@ -80,27 +80,11 @@ static bool may_leave_idle(void)
 
 void pz_place_init(struct pz_session *s)
 {
-	int schedstat = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
-
 	s->placement = (struct pz_placement){.fault_tid = gettid(),
 					     .may_idle = may_leave_idle(),
 					     .backoff_us = BACKOFF_MIN_US,
-					     .schedstat_fd = schedstat,
 					     .cpu = -1};
 	sched_getaffinity(0, sizeof(s->placement.allowed), &s->placement.allowed);
-}
-
-/* Field 2 of the fault thread's schedstat: nanoseconds it could run and did not. */
-static uint64_t waited_ns(const struct pz_placement *p)
-{
-	unsigned long long on_cpu, waited;
-	char text[96];
-	ssize_t n = pread(p->schedstat_fd, text, sizeof(text) - 1, 0);
-
-	if (n <= 0)
-		return 0;
-	text[n] = 0;
-	return sscanf(text, "%llu %llu", &on_cpu, &waited) == 2 ? waited : 0;
 }
 
 /* Others want the CPU: not again for a while, each time a longer one. */
@@ -143,26 +127,21 @@ static void cool(struct pz_session *s)
 static void heat(struct pz_session *s, pid_t tid)
 {
 	struct pz_placement *p = &s->placement;
-	uint64_t waited = waited_ns(p), before = p->waited_ns;
 	int cpu = task_cpu(s, tid);
 
-	p->waited_ns = waited;
-	p->rows = 0;
 	if (cpu < 0 || cpu >= CPU_SETSIZE) {
 		cool(s);
 		return;
 	}
-	if (atomic_load(&p->hot) && waited - before > WAITED_NS) {
-		back_off(p);
-		cool(s);
+	if (cpu == p->cpu && atomic_load(&p->hot)) {
+		p->usual_ns = p->gap_ns; /* not moved: this is its pace now */
 		return;
 	}
-	if (cpu != p->cpu || !atomic_load(&p->hot)) {
-		p->cpu = cpu;
-		if (!set_cpu(0, cpu) || (p->may_idle && !set_cpu(getpid(), cpu))) {
-			cool(s); /* not a CPU of ours */
-			return;
-		}
+	p->cpu = cpu;
+	p->usual_ns = 0;
+	if (!set_cpu(0, cpu) || (p->may_idle && !set_cpu(getpid(), cpu))) {
+		cool(s); /* not a CPU of ours */
+		return;
 	}
 	if (p->may_idle && !atomic_load(&p->hot)) {
 		atomic_store(&p->hot, true);
@@ -171,35 +150,67 @@ static void heat(struct pz_session *s, pid_t tid)
 	}
 }
 
+/* Does it wait for its CPU, and not only while the faulting thread runs on it? */
+static bool starves(struct pz_session *s, pid_t tid)
+{
+	struct pz_placement *p = &s->placement;
+	uint64_t own = pz_cache_sched(&s->sched_files, getpid(), p->fault_tid).waited_ns,
+		 its = pz_cache_sched(&s->sched_files, s->options.pid, tid).ran_ns,
+		 before = p->waited_ns;
+
+	p->waited_ns = own - its;
+	return atomic_load(&p->hot) && (int64_t)(p->waited_ns - before) > WAITED_NS;
+}
+
+/* Some faults in turn took twice the usual: the thread may have been moved to another CPU. */
+static bool slowed(struct pz_placement *p)
+{
+	if (p->gap_ns > 2 * p->usual_ns) {
+		if (++p->slow < SLOW)
+			return false;
+		p->slow = 0;
+		return true;
+	}
+	p->slow = 0;
+	p->usual_ns = (p->usual_ns * 15 + p->gap_ns) / 16;
+	return false;
+}
+
 /* After every fault. Fault thread, lock not held. */
 void pz_place_fault(struct pz_session *s, pid_t tid)
 {
 	struct pz_placement *p = &s->placement;
-	uint64_t now, elapsed;
-	unsigned int row;
+	uint64_t now = pz_now_ns();
 
 	atomic_fetch_add_explicit(&p->progress, 1, memory_order_relaxed);
+	p->gap_ns = now - p->last_ns;
+	p->last_ns = now;
 	if (tid != p->tid) {
 		p->tid = tid;
 		cool(s);
 		return;
 	}
 	if (p->in_row == 0)
-		p->row_start_us = pz_now_us();
-	row = atomic_load(&p->hot) ? HOT_ROW : ROW;
-	if (++p->in_row < row)
-		return;
-	now = pz_now_us();
-	elapsed = now - p->row_start_us;
-	p->in_row = 0;
-	if (elapsed > BURST_US * row || now < p->not_before) {
-		cool(s);
+		p->row_start_ns = now;
+	if (++p->in_row < ROW) {
+		if (p->cpu >= 0 && slowed(p))
+			heat(s, tid);
 		return;
 	}
-	/* A slow row: the thread may have been moved away. */
-	if (row == ROW || ++p->rows == LOOK_ROWS || elapsed > p->fast_us + p->fast_us / 2)
+	p->in_row = 0;
+	if (now - p->row_start_ns > BURST_NS * ROW || now / 1000 < p->not_before) {
+		cool(s);
+	} else if (p->cpu < 0) {
+		starves(s, tid);
+		p->rows = 0;
 		heat(s, tid);
-	p->fast_us = row == ROW ? elapsed : pz_min(elapsed, p->fast_us + p->fast_us / 16 + 1);
+	} else if (++p->rows == LOOK_ROWS) {
+		p->rows = 0;
+		if (starves(s, tid)) {
+			back_off(p);
+			cool(s);
+		}
+	}
 }
 
 /* Main thread: back to normal from outside; with a penalty where it starved. */

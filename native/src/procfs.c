@@ -99,6 +99,34 @@ char pz_proc_state(pid_t pid, pid_t tid)
 	return at ? *at : 0;
 }
 
+static struct pz_sched sched_of(const char *text)
+{
+	struct pz_sched sched = {0};
+
+	if (sscanf(text, "%lu %lu %lu", &sched.ran_ns, &sched.waited_ns, &sched.runs) != 3)
+		return (struct pz_sched){0};
+	return sched;
+}
+
+/* Of a thread that runs on a CPU, up to the clock's last tick; all 0 where nothing is counted. */
+struct pz_sched pz_proc_sched(pid_t pid, pid_t tid)
+{
+	char text[96];
+
+	if (read_text(pid, tid, "schedstat", text, sizeof(text)) < 0)
+		return (struct pz_sched){0};
+	return sched_of(text);
+}
+
+struct pz_sched pz_cache_sched(struct pz_fd_cache *c, pid_t pid, pid_t tid)
+{
+	char text[96];
+
+	if (pz_cache_read(c, pid, tid, text, sizeof(text)) <= 0)
+		return (struct pz_sched){0};
+	return sched_of(text);
+}
+
 uint64_t pz_proc_start_time(pid_t pid)
 {
 	char text[1024];

@@ -58,17 +58,9 @@ void pz_rearm_soon(struct pz_session *s, uint64_t page, pid_t tid)
 		pz_kick(s);
 }
 
-/*
- * Nanoseconds on a CPU, the first field of schedstat; of a running thread up to the last
- * tick of the clock. 0 where the kernel does not count.
- */
-static uint64_t run_ns(struct pz_session *s, pid_t tid)
+static uint64_t ran_ns(struct pz_session *s, pid_t tid)
 {
-	char text[96];
-
-	if (pz_cache_read(&s->run_files, s->options.pid, tid, text, sizeof(text)) <= 0)
-		return 0;
-	return strtoull(text, NULL, 10);
+	return pz_cache_sched(&s->run_files, s->options.pid, tid).ran_ns;
 }
 
 /* It sleeps, elsewhere by now, or is gone. */
@@ -89,7 +81,7 @@ static bool made(struct pz_session *s, const struct pz_open_page *p, uint64_t no
 		return true;
 	if (!t->looked) {
 		t->looked = true;
-		t->run_ns = sleeps(s, p->tid) ? 0 : run_ns(s, p->tid);
+		t->run_ns = sleeps(s, p->tid) ? 0 : ran_ns(s, p->tid);
 	}
 	return !t->run_ns || t->run_ns != p->run_ns || now - p->since_us > LONGEST_US;
 }
@@ -112,7 +104,7 @@ void pz_rearm_tick(struct pz_session *s)
 		}
 		if (!p.since_us) {
 			p.since_us = now;
-			p.run_ns = p.tid ? run_ns(s, p.tid) : 0;
+			p.run_ns = p.tid ? ran_ns(s, p.tid) : 0;
 		}
 		o->page[left++] = p;
 	}

@@ -17,22 +17,6 @@ struct stopped {
 	uint64_t runs;
 };
 
-static uint64_t run_count(pid_t pid, pid_t tid)
-{
-	unsigned long long on_cpu, waited, runs = 0;
-	char path[64];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/schedstat", pid, tid);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	if (fscanf(f, "%llu %llu %llu", &on_cpu, &waited, &runs) != 3)
-		runs = 0;
-	fclose(f);
-	return runs;
-}
-
 typedef void (*task_visit)(struct pz_session *s, pid_t tid, void *context);
 
 static void each_task(struct pz_session *s, task_visit visit, void *context)
@@ -64,7 +48,7 @@ static void collect_stopped(struct pz_session *s, pid_t tid, void *context)
 	struct stopped_list *list = context;
 
 	if (list->count < MAX_STOPPED && pz_proc_state(s->options.pid, tid) == 't')
-		list->item[list->count++] = (struct stopped){tid, run_count(s->options.pid, tid)};
+		list->item[list->count++] = (struct stopped){tid, pz_proc_sched(s->options.pid, tid).runs};
 }
 
 static void find_tracer(struct pz_session *s, pid_t tid, void *context)
@@ -86,7 +70,7 @@ static bool traced(struct pz_session *s)
 static bool has_run(struct pz_session *s, const struct stopped *t)
 {
 	return !pz_proc_has_task(s->options.pid, t->tid) ||
-	       run_count(s->options.pid, t->tid) > t->runs;
+	       pz_proc_sched(s->options.pid, t->tid).runs > t->runs;
 }
 
 /* A stop signal of ours that the debugger did not take has stopped the whole process. */

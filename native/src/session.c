@@ -127,6 +127,7 @@ int pz_session_init(struct pz_session *s, const struct pz_options *options, cons
 	pz_cache_init(&s->syscall_files, "syscall");
 	pz_cache_init(&s->stat_files, "stat");
 	pz_cache_init(&s->run_files, "schedstat");
+	pz_cache_init(&s->sched_files, "schedstat");
 	s->same_pid_namespace = same_pid_namespace(options->pid);
 	error = open_inferior(s, ret_why);
 	if (error)
@@ -177,13 +178,12 @@ void pz_session_deinit(struct pz_session *s)
 		waitpid(s->keeper, NULL, 0);
 	}
 	pz_fault_stop(s);
-	if (s->placement.schedstat_fd > 0)
-		close(s->placement.schedstat_fd);
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		pz_close_cleanup(fds[i]);
 	pz_cache_deinit(&s->syscall_files);
 	pz_cache_deinit(&s->stat_files);
 	pz_cache_deinit(&s->run_files);
+	pz_cache_deinit(&s->sched_files);
 	pz_trace_deinit(s);
 	if (s->mailbox)
 		munmap((void *)(uintptr_t)s->mailbox, PZ_PAGE);

@@ -26,7 +26,7 @@
 #define PZ_MAX_DEFERRED 256
 #define PZ_MAX_CLIENTS	8
 #define PZ_LINE		192
-#define PZ_WATCH_US	1000	     /* between two looks at a SCHED_IDLE fault thread */
+#define PZ_WATCH_US	4000	     /* between two looks at a SCHED_IDLE fault thread */
 #define PZ_LOOK_US	100	     /* between two looks at a thread whose call is awaited */
 #define PZ_CHUNK	(4ull << 20) /* bytes moved with the lock held: a fraction of a ms */
 
@@ -142,6 +142,11 @@ struct pz_fd_cache {
 	uint64_t clock;
 };
 
+/* The three fields of a thread's schedstat (Documentation/scheduler/sched-stats.rst). */
+struct pz_sched {
+	uint64_t ran_ns, waited_ns, runs;
+};
+
 struct pz_client {
 	int fd;
 	bool owner;
@@ -176,13 +181,14 @@ struct pz_placement {
 	_Atomic uint64_t progress;   /* faults handled */
 	_Atomic uint64_t not_before; /* time before which it does not get hot again */
 	_Atomic uint64_t backoff_us;
-	int schedstat_fd;
-	uint64_t waited_ns; /* for a CPU, until the last look */
+	uint64_t waited_ns; /* for others than the faulting thread, until the last look */
 	pid_t tid;	    /* of the last fault */
 	unsigned int in_row;
-	uint64_t row_start_us;
-	unsigned int rows; /* since the last look at where it runs */
-	uint64_t fast_us;  /* a row that took its normal time */
+	uint64_t row_start_ns;
+	unsigned int rows; /* since the last look at its waiting time */
+	uint64_t last_ns, gap_ns; /* the last fault, and from the one before to it */
+	uint64_t usual_ns; /* such a gap while the thread is where we are */
+	unsigned int slow; /* gaps in turn that took longer */
 	int cpu;	   /* where it is pinned, or -1 */
 	uint64_t watched_us, watched_progress;
 	unsigned int rechecks; /* of the policy, after it was made normal from outside */
@@ -257,6 +263,7 @@ struct pz_session {
 	struct pz_fd_cache syscall_files; /* fault thread and main, under lock */
 	struct pz_fd_cache run_files;	  /* main thread */
 	struct pz_fd_cache stat_files;	  /* fault thread */
+	struct pz_fd_cache sched_files;	  /* fault thread */
 	uint64_t stash_changes;		  /* contents that came into the stash */
 	struct pz_ahead ahead;		  /* fault thread, under lock */
 	uint8_t *page_buffer;		  /* 64 pages, under lock */

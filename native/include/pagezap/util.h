@@ -33,12 +33,17 @@ static inline uint64_t pz_max(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-static inline uint64_t pz_now_us(void)
+static inline uint64_t pz_now_ns(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static inline uint64_t pz_now_us(void)
+{
+	return pz_now_ns() / 1000;
 }
 
 static inline void pz_sleep_us(unsigned int us)
