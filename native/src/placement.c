@@ -4,7 +4,9 @@
  * thread faults again and again the fault thread is pinned to its CPU, with SCHED_IDLE:
  * the scheduler takes a CPU that runs only such tasks for idle, so that the thread it
  * wakes stays there instead of moving to another one. The main thread goes there as well:
- * where it fell asleep on another CPU, that one would pull the faulting thread over.
+ * where it fell asleep on another CPU, that one would pull the faulting thread over. That
+ * the woken thread runs at once holds within one scheduling group (see daemonize() in main.c);
+ * across two it does so as a rule.
  *
  * A SCHED_IDLE task starves where others want the CPU. It is one only during a burst, and
  * only while it need not wait for its CPU: it looks at its own waiting time, and the main

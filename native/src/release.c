@@ -48,7 +48,8 @@ static void collect_stopped(struct pz_session *s, pid_t tid, void *context)
 	struct stopped_list *list = context;
 
 	if (list->count < MAX_STOPPED && pz_proc_state(s->options.pid, tid) == 't')
-		list->item[list->count++] = (struct stopped){tid, pz_proc_sched(s->options.pid, tid).runs};
+		list->item[list->count++] =
+			(struct stopped){tid, pz_proc_sched(s->options.pid, tid).runs};
 }
 
 static void find_tracer(struct pz_session *s, pid_t tid, void *context)

@@ -185,11 +185,11 @@ struct pz_placement {
 	pid_t tid;	    /* of the last fault */
 	unsigned int in_row;
 	uint64_t row_start_ns;
-	unsigned int rows; /* since the last look at its waiting time */
+	unsigned int rows;	  /* since the last look at its waiting time */
 	uint64_t last_ns, gap_ns; /* the last fault, and from the one before to it */
-	uint64_t usual_ns; /* such a gap while the thread is where we are */
-	unsigned int slow; /* gaps in turn that took longer */
-	int cpu;	   /* where it is pinned, or -1 */
+	uint64_t usual_ns;	  /* such a gap while the thread is where we are */
+	unsigned int slow;	  /* gaps in turn that took longer */
+	int cpu;		  /* where it is pinned, or -1 */
 	uint64_t watched_us, watched_progress;
 	unsigned int rechecks; /* of the policy, after it was made normal from outside */
 	cpu_set_t allowed;     /* where the helper may run */
