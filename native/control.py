@@ -48,9 +48,8 @@ class Op(IntEnum):
     ADVISE = 17
     RELEASE = 18
     DETACHING = 19
-    RUNNING = 20
+    CALLING = 20
     OWN = 21
-    CALLING = 22
 
 
 class State(IntEnum):
@@ -503,10 +502,6 @@ class Client:
     def detaching(self, on: bool) -> None:
         """Stop (or resume) signalling; waiting faults are resolved."""
         self._call(Op.DETACHING, struct.pack("<II", int(on), 0))
-
-    def running(self, tid: int) -> None:
-        """Drop the hit of a thread."""
-        self._call(Op.RUNNING, struct.pack("<II", tid, 0))
 
 
 def _range(start: int, length: int) -> bytes:

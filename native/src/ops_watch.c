@@ -132,19 +132,6 @@ int op_detaching(struct request *q)
 	return 0;
 }
 
-int op_running(struct request *q)
-{
-	struct pz_session *s = q->s;
-	struct pz_hit *h;
-
-	PZ_LOCKED(s);
-	while ((h = pz_hit_of(s, (pid_t)get32(q, 0)))) {
-		pz_hit_forget_deferral(s, h);
-		pz_hit_clear(h);
-	}
-	return 0;
-}
-
 int op_trace_read(struct request *q)
 {
 	struct pz_session *s = q->s;

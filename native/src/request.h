@@ -83,7 +83,6 @@ int op_show(struct request *q);
 int op_calling(struct request *q);
 int op_hide(struct request *q);
 int op_detaching(struct request *q);
-int op_running(struct request *q);
 int op_trace_read(struct request *q);
 int op_trace_clear(struct request *q);
 
