@@ -29,11 +29,11 @@ void pz_main_pause(struct pz_session *s)
 }
 
 /* The entry's page is to be taken: neither kept already nor left to be. */
-static bool wanted(const struct keeping *k, uint64_t entry, uint64_t pagemap)
+bool pz_keep_wanted(uint64_t entry, uint64_t pagemap, bool shown_only)
 {
 	if (pz_entry_kept(entry) || !pz_pagemap_populated(pagemap))
 		return false;
-	return !k->shown_only || (entry & PZ_SHOWN);
+	return !shown_only || (entry & PZ_SHOWN);
 }
 
 static void skip(struct keeping *k, uint64_t *entry, int reason)
@@ -139,7 +139,7 @@ static void mark_run(struct keeping *k, struct pz_region *r, uint64_t start, uin
 	for (uint64_t a = start; a < end; a += PZ_PAGE) {
 		uint64_t *e = pz_entry(k->s, r, a);
 
-		if (wanted(k, *e, k->pagemap[(a - base) / PZ_PAGE]))
+		if (pz_keep_wanted(*e, k->pagemap[(a - base) / PZ_PAGE], k->shown_only))
 			pz_entry_set(k->s, e, taken_value(*e) | PZ_MOVING);
 	}
 }
@@ -147,7 +147,7 @@ static void mark_run(struct keeping *k, struct pz_region *r, uint64_t start, uin
 /* Can be part of a MOVE: wanted, or empty on both sides. */
 static bool movable(const struct keeping *k, uint64_t entry, uint64_t pagemap)
 {
-	if (wanted(k, entry, pagemap))
+	if (pz_keep_wanted(entry, pagemap, k->shown_only))
 		return true;
 	return !pz_pagemap_populated(pagemap) && !pz_entry_kept(entry);
 }

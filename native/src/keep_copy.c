@@ -9,13 +9,6 @@
 
 #define BATCH_PAGES 64
 
-static bool wanted(uint64_t entry, uint64_t pagemap, bool shown_only)
-{
-	if (pz_entry_kept(entry) || !pz_pagemap_populated(pagemap))
-		return false;
-	return !shown_only || (entry & PZ_SHOWN);
-}
-
 static int store_page(struct pz_session *s, uint64_t *entry, uint64_t address)
 {
 	bool filled = *entry & PZ_FILLED || pz_entry_state(*entry) == PZ_FILL;
@@ -132,13 +125,13 @@ int pz_keep_by_copy(struct pz_session *s, uint64_t start, uint64_t end, bool sho
 				return error;
 			run = at;
 			while (r && run < stop &&
-			       !wanted(*pz_entry(s, r, run), pagemap[(run - at) / PZ_PAGE],
-				       shown_only))
+			       !pz_keep_wanted(*pz_entry(s, r, run), pagemap[(run - at) / PZ_PAGE],
+					       shown_only))
 				run += PZ_PAGE;
 			begin = run;
 			while (r && run < stop &&
-			       wanted(*pz_entry(s, r, run), pagemap[(run - at) / PZ_PAGE],
-				      shown_only))
+			       pz_keep_wanted(*pz_entry(s, r, run), pagemap[(run - at) / PZ_PAGE],
+					      shown_only))
 				run += PZ_PAGE;
 			if (!r || begin == run) {
 				at = next;

@@ -111,13 +111,14 @@ int pz_store_get(struct pz_session *s, uint64_t slot, void *ret);
 void pz_store_free(struct pz_session *s, uint64_t slot);
 uint64_t pz_store_bytes(struct pz_session *s);
 
-/* keep.c, bring.c: pages away and back. Main thread, lock not held. */
+/* keep.c, keep_copy.c, bring.c: pages away and back. Main thread, lock not held. */
 struct pz_keep_result {
 	uint64_t pages, kept, skipped, unpopulated;
 	int reason;
 };
 int pz_keep(struct pz_session *s, uint64_t start, uint64_t length, bool shown_only,
 	    struct pz_keep_result *ret);
+bool pz_keep_wanted(uint64_t entry, uint64_t pagemap, bool shown_only);
 int pz_keep_by_copy(struct pz_session *s, uint64_t start, uint64_t end, bool shown_only,
 		    struct pz_keep_result *ret);
 struct pz_bring_result {
