@@ -271,11 +271,7 @@ static bool handle_one(struct pz_session *s, pid_t *ret_tid)
 	struct uffd_msg m;
 	struct pz_fault f;
 
-	if (pthread_mutex_trylock(&s->lock)) {
-		atomic_fetch_add(&s->fault_wants, 1);
-		pthread_mutex_lock(&s->lock);
-		atomic_fetch_sub(&s->fault_wants, 1);
-	}
+	pz_lock_for_fault(s);
 	struct pz_session *locked __attribute__((cleanup(pz_unlock_cleanup), unused)) = s;
 
 	pz_put_off_retry(s);

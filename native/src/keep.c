@@ -20,14 +20,6 @@ struct keeping {
 	uint64_t *pagemap;
 };
 
-/* Between two chunks: lets the fault thread have the lock. */
-void pz_main_pause(struct pz_session *s)
-{
-	pz_place_watch(s);
-	if (atomic_load(&s->fault_wants))
-		pz_sleep_us(20);
-}
-
 /* The entry's page is to be taken: neither kept already nor left to be. */
 bool pz_keep_wanted(uint64_t entry, uint64_t pagemap, bool shown_only)
 {

@@ -51,11 +51,8 @@ static uint64_t copy_run(struct pz_session *s, struct pz_region *r, uint64_t sta
 /* Undoes our protection and leaves that of the watches. Lock held. */
 static void unprotect(struct pz_session *s, uint64_t start, uint64_t end)
 {
-	while (pz_uffd_protect(s->uffd, start, end - start, false, true) == -EAGAIN) {
-		pthread_mutex_unlock(&s->lock);
-		pz_sleep_us(100);
-		pz_lock(s);
-	}
+	while (pz_uffd_protect(s->uffd, start, end - start, false, true) == -EAGAIN)
+		pz_lock_give_up(s, 100);
 	pz_uffd_wake(s->uffd, start, end - start);
 	for (uint64_t a = start; a < end && !s->shown && !s->releasing; a += PZ_PAGE) {
 		if (pz_watch_covers(s, a))

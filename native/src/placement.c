@@ -11,8 +11,8 @@
  * A SCHED_IDLE task starves where others want the CPU. It is one only during a burst, and
  * only while it need not wait for its CPU: it looks at its own waiting time, and the main
  * thread, whose policy is the normal one and which gets its share of that CPU, ends it where
- * it can run and does not, or where the lock is wanted. After that longer and longer pass until
- * the next time.
+ * it can run and does not, or does not give the lock (lock.c). After that longer and longer
+ * pass until the next time.
  */
 #include <fcntl.h>
 #include <sched.h>
@@ -26,8 +26,6 @@
 #define LOOK_ROWS      4       /* of these, between two looks at its own waiting time */
 #define SLOW	       2       /* slow faults before a look at where the thread runs */
 #define BURST_NS       200000  /* a fault, on the average of a row */
-#define PATIENCE_NS    200000  /* with the fault thread, which holds the lock for a fault */
-#define LOCK_NS	       2000000 /* with a holder that may starve */
 #define WAITED_NS      2000000 /* for its CPU, between two looks: others want it */
 #define BACKOFF_MIN_US 20000
 #define BACKOFF_MAX_US 500000
@@ -216,7 +214,7 @@ void pz_place_fault(struct pz_session *s, pid_t tid)
 }
 
 /* Main thread: back to normal from outside; with a penalty where it starved. */
-static void cool_from_outside(struct pz_session *s, bool starved)
+void pz_place_cool(struct pz_session *s, bool starved)
 {
 	struct pz_placement *p = &s->placement;
 
@@ -265,33 +263,7 @@ void pz_place_watch(struct pz_session *s)
 	}
 	progress = atomic_load(&p->progress);
 	if (progress == p->watched_progress)
-		cool_from_outside(s, pz_proc_state(getpid(), p->fault_tid) == 'R');
+		pz_place_cool(s, pz_proc_state(getpid(), p->fault_tid) == 'R');
 	p->watched_us = now;
 	p->watched_progress = progress;
-}
-
-static int lock_within(struct pz_session *s, long ns)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += ns;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_nsec -= 1000000000;
-		until.tv_sec++;
-	}
-	return pthread_mutex_clocklock(&s->lock, CLOCK_MONOTONIC, &until);
-}
-
-/*
- * The holder may be the fault thread: for a microsecond as a rule, but it may be preempted
- * while it is SCHED_IDLE, and it may become that again while we wait.
- */
-void pz_lock(struct pz_session *s)
-{
-	if (pthread_mutex_trylock(&s->lock) == 0 || lock_within(s, PATIENCE_NS) == 0)
-		return;
-	cool_from_outside(s, false);
-	while (lock_within(s, LOCK_NS))
-		cool_from_outside(s, true);
 }

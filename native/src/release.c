@@ -111,9 +111,7 @@ static void open_all(struct pz_session *s)
 			if (pz_uffd_protect(s->uffd, r->start, r->end - r->start, false, true) !=
 			    -EAGAIN)
 				break;
-			pthread_mutex_unlock(&s->lock);
-			pz_sleep_us(100);
-			pz_lock(s);
+			pz_lock_give_up(s, 100);
 		}
 		pz_uffd_wake(s->uffd, r->start, r->end - r->start);
 	}

@@ -96,19 +96,14 @@ int pz_protect_range(struct pz_session *s, uint64_t start, uint64_t end, bool pr
 		}
 		error = pz_uffd_protect(s->uffd, at, stop - at, protect, true);
 		if (error == -EAGAIN && patience--) {
-			pthread_mutex_unlock(&s->lock);
-			pz_sleep_us(100);
-			pz_lock(s);
+			pz_lock_give_up(s, 100);
 			continue;
 		}
 		if (error && error != -ENOENT)
 			return error;
 		at = stop;
-		if (at < end && atomic_load(&s->fault_wants)) {
-			pthread_mutex_unlock(&s->lock);
-			pz_sleep_us(20);
-			pz_lock(s);
-		}
+		if (at < end)
+			pz_lock_make_room(s);
 	}
 	return 0;
 }

@@ -16,16 +16,23 @@
 		__attribute__((cleanup(pz_unlock_cleanup), unused)) = (session);                   \
 	pz_lock(session)
 
-/* placement.c: where and how the fault thread runs; the lock. */
+/* lock.c: the session's lock. */
 void pz_lock(struct pz_session *s);
-void pz_place_init(struct pz_session *s);
-void pz_place_fault(struct pz_session *s, pid_t tid);
-void pz_place_end(struct pz_session *s);
-void pz_place_watch(struct pz_session *s);
+void pz_lock_for_fault(struct pz_session *s);
+void pz_lock_give_up(struct pz_session *s, unsigned int us);
+void pz_lock_make_room(struct pz_session *s);
+void pz_main_pause(struct pz_session *s);
 static inline void pz_unlock_cleanup(struct pz_session **s)
 {
 	pthread_mutex_unlock(&(*s)->lock);
 }
+
+/* placement.c: where and how the fault thread runs. */
+void pz_place_init(struct pz_session *s);
+void pz_place_fault(struct pz_session *s, pid_t tid);
+void pz_place_end(struct pz_session *s);
+void pz_place_watch(struct pz_session *s);
+void pz_place_cool(struct pz_session *s, bool starved);
 
 /* uffd.c: the ioctls of a userfaultfd. */
 int pz_uffd_handshake(int uffd, uint64_t wanted, uint64_t *ret);
@@ -129,7 +136,6 @@ int pz_bring(struct pz_session *s, uint64_t start, uint64_t end, bool show,
 int pz_bring_moving(struct pz_session *s);
 void pz_free_leftovers(struct pz_session *s, bool all);
 void pz_free_garbage(struct pz_session *s);
-void pz_main_pause(struct pz_session *s);
 
 /* fill.c */
 int pz_zap_held(struct pz_session *s, uint64_t start, uint64_t length, enum pz_state state);
