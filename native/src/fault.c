@@ -146,7 +146,7 @@ static void kernel_stop(struct pz_session *s, const struct pz_fault *f, const st
 	} else if (!again) {
 		h->deferred = true;
 		s->n_deferred_hits++;
-		s->deferred_us = PZ_LOOK_US;
+		s->deferred_us = PZ_AWAIT_US;
 		pz_kick(s);
 	}
 	if (again)
@@ -238,7 +238,7 @@ void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
 		step_fault(s, page, wp);
 		return;
 	}
-	error = pz_look(s, f, line, sizeof(line));
+	error = pz_syscall_line(s, f, line, sizeof(line));
 	if (error == -EAGAIN) {
 		pz_fault_again(s, page);
 		return;

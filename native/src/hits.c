@@ -8,7 +8,7 @@
 /* Looks, 100 us apart, at a thread that runs all the time, in its call or after it: such a call
  * is one that a signal might cut short, so it is given time. */
 #define RUNNING_LIMIT 200
-#define LOOK_MAX_US   1000
+#define AWAIT_MAX_US  1000
 
 /* The latest hit of a thread. */
 struct pz_hit *pz_hit_of(struct pz_session *s, pid_t tid)
@@ -253,5 +253,5 @@ void pz_hits_tick(struct pz_session *s)
 			end_of_call(s, h);
 		}
 	}
-	s->deferred_us = quiet ? pz_min(s->deferred_us * 2, LOOK_MAX_US) : PZ_LOOK_US;
+	s->deferred_us = quiet ? pz_min(s->deferred_us * 2, AWAIT_MAX_US) : PZ_AWAIT_US;
 }

@@ -9,7 +9,7 @@
  * across two it does so as a rule.
  *
  * A SCHED_IDLE task starves where others want the CPU. It is one only during a burst, and
- * only while it need not wait for its CPU: it looks at its own waiting time, and the main
+ * only while it need not wait for its CPU: it checks its own waiting time, and the main
  * thread, whose policy is the normal one and which gets its share of that CPU, ends it where
  * it can run and does not, or does not give the lock (lock.c). After that longer and longer
  * pass until the next time.
@@ -23,14 +23,14 @@
 #include "pagezap/pagezap.h"
 
 #define ROW	       32      /* faults of one thread in a row */
-#define LOOK_ROWS      4       /* of these, between two looks at its own waiting time */
-#define SLOW	       2       /* slow faults before a look at where the thread runs */
+#define CHECK_ROWS     4       /* of these, between two checks of its own waiting time */
+#define SLOW	       2       /* slow faults before it is asked where the thread runs */
 #define BURST_NS       200000  /* a fault, on the average of a row */
-#define WAITED_NS      2000000 /* for its CPU, between two looks: others want it */
+#define WAITED_NS      2000000 /* for its CPU, between two checks: others want it */
 #define BACKOFF_MIN_US 20000
 #define BACKOFF_MAX_US 500000
 #define RECHECKS       10      /* PZ_WATCH_US apart */
-#define CALM_US	       1000000 /* between two looks at a policy that should be normal */
+#define CALM_US	       1000000 /* between two checks of a policy that should be normal */
 #define NICE_ZERO      20      /* nice 0, as RLIMIT_NICE counts */
 #define CAP_NICE       23
 
@@ -204,7 +204,7 @@ void pz_place_fault(struct pz_session *s, pid_t tid)
 		starves(s, tid);
 		p->rows = 0;
 		heat(s, tid);
-	} else if (++p->rows == LOOK_ROWS) {
+	} else if (++p->rows == CHECK_ROWS) {
 		p->rows = 0;
 		if (starves(s, tid)) {
 			back_off(p);

@@ -79,8 +79,8 @@ static bool made(struct pz_session *s, const struct pz_open_page *p, uint64_t no
 
 	if (!t || !p->fault || t->faults - p->fault >= FAULTS_MADE)
 		return true;
-	if (!t->looked) {
-		t->looked = true;
+	if (!t->sampled) {
+		t->sampled = true;
 		t->run_ns = sleeps(s, p->tid) ? 0 : ran_ns(s, p->tid);
 	}
 	return !t->run_ns || t->run_ns != p->run_ns || now - p->since_us > LONGEST_US;
@@ -94,7 +94,7 @@ void pz_rearm_tick(struct pz_session *s)
 	unsigned int left = 0;
 
 	for (unsigned int i = 0; i < o->n_threads; i++)
-		o->thread[i].looked = false;
+		o->thread[i].sampled = false;
 	for (unsigned int i = 0; i < o->count; i++) {
 		struct pz_open_page p = o->page[i];
 

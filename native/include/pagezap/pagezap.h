@@ -60,8 +60,8 @@ bool pz_agent_alive(struct pz_session *s);
 /* ahead.c: contents of the stash, for the fault thread. */
 const void *pz_ahead_content(struct pz_session *s, const struct pz_region *r, uint64_t page);
 
-/* look.c: what the thread of a fault was doing. Fault thread, lock held. */
-int pz_look(struct pz_session *s, const struct pz_fault *f, char *line, size_t size);
+/* syscall_line.c: what the thread of a fault was doing. Fault thread, lock held. */
+int pz_syscall_line(struct pz_session *s, const struct pz_fault *f, char *line, size_t size);
 
 /* procfs.c */
 int pz_proc_open(pid_t pid, const char *leaf, int flags);

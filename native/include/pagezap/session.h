@@ -26,8 +26,8 @@
 #define PZ_MAX_DEFERRED 256
 #define PZ_MAX_CLIENTS	8
 #define PZ_LINE		192
-#define PZ_WATCH_US	4000	     /* between two looks at a SCHED_IDLE fault thread */
-#define PZ_LOOK_US	100	     /* between two looks at a thread whose call is awaited */
+#define PZ_WATCH_US	4000	     /* between two checks of a SCHED_IDLE fault thread */
+#define PZ_AWAIT_US	100	     /* between two looks at a thread whose call is awaited */
 #define PZ_CHUNK	(4ull << 20) /* bytes moved with the lock held: a fraction of a ms */
 
 struct pz_options {
@@ -81,9 +81,8 @@ struct pz_pages {
 struct pz_thread {
 	pid_t tid;
 	unsigned int faults;
-	bool looked; /* in this interval, with the result in run_ns: 0 where it need not be awaited
-		      */
-	uint64_t run_ns;
+	bool sampled;	 /* in this interval */
+	uint64_t run_ns; /* as sampled; 0 where it need not be awaited */
 };
 
 struct pz_open_page {
@@ -164,7 +163,7 @@ struct pz_fault {
 	bool again; /* not to be served: woken, so that it faults again */
 };
 
-/* A thread that was awake at its last faults; see look.c. */
+/* A thread that was awake at its last faults; see syscall_line.c. */
 struct pz_awake {
 	pid_t tid;
 	unsigned int times, pending;
@@ -181,11 +180,11 @@ struct pz_placement {
 	_Atomic uint64_t progress;   /* faults handled */
 	_Atomic uint64_t not_before; /* time before which it does not get hot again */
 	_Atomic uint64_t backoff_us;
-	uint64_t waited_ns; /* for others than the faulting thread, until the last look */
+	uint64_t waited_ns; /* for others than the faulting thread, until the last check */
 	pid_t tid;	    /* of the last fault */
 	unsigned int in_row;
 	uint64_t row_start_ns;
-	unsigned int rows;	  /* since the last look at its waiting time */
+	unsigned int rows;	  /* since the last check of its waiting time */
 	uint64_t last_ns, gap_ns; /* the last fault, and from the one before to it */
 	uint64_t usual_ns;	  /* such a gap while the thread is where we are */
 	unsigned int slow;	  /* gaps in turn that took longer */

@@ -14,8 +14,8 @@
 #include "pagezap/pagezap.h"
 
 #define UNKNOWN_CALL  "-2 0x0 0x0"
-#define LOOKS	      3	  /* at least, the CPU given up in between */
-#define LOOKS_US      100 /* and for so long */
+#define READS	      3	  /* at least, the CPU given up in between */
+#define READS_US      100 /* and for so long */
 #define TIMES_PENDING 10  /* faults in a row, awake with a signal, that tell a system call */
 #define TIMES_AWAKE   100 /* and without one, where something else keeps it awake */
 
@@ -45,12 +45,12 @@ static bool line_of_call(struct pz_session *s, pid_t tid, char *line, size_t siz
 }
 
 /* 0 with the line, -EAGAIN where it has to fault again, -ESRCH for no thread of the inferior. */
-int pz_look(struct pz_session *s, const struct pz_fault *f, char *line, size_t size)
+int pz_syscall_line(struct pz_session *s, const struct pz_fault *f, char *line, size_t size)
 {
-	uint64_t end = pz_now_us() + LOOKS_US;
+	uint64_t end = pz_now_us() + READS_US;
 	struct pz_awake *a;
 
-	for (int i = 0; i < LOOKS || pz_now_us() < end; i++) {
+	for (int i = 0; i < READS || pz_now_us() < end; i++) {
 		if (i)
 			sched_yield();
 		if (pz_cache_read(&s->syscall_files, s->options.pid, f->tid, line, size) <= 0)
