@@ -14,10 +14,9 @@
  * it can run and does not, or does not give the lock (lock.c). After that longer and longer
  * pass until the next time.
  */
-#include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/resource.h>
 
 #include "pagezap/pagezap.h"
@@ -32,7 +31,6 @@
 #define RECHECKS       10      /* PZ_WATCH_US apart */
 #define CALM_US	       1000000 /* between two checks of a policy that should be normal */
 #define NICE_ZERO      20      /* nice 0, as RLIMIT_NICE counts */
-#define CAP_NICE       23
 
 static void set_policy(pid_t tid, int policy)
 {
@@ -62,20 +60,10 @@ static void loosen(const struct pz_placement *p)
 static bool may_leave_idle(void)
 {
 	struct rlimit limit;
-	char line[128];
-	uint64_t capabilities = 0;
-	FILE *f;
 
 	if (getrlimit(RLIMIT_NICE, &limit) == 0 && limit.rlim_cur >= NICE_ZERO)
 		return true;
-	f = fopen("/proc/thread-self/status", "re");
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "CapEff: %lx", &capabilities) == 1)
-			break;
-	}
-	if (f)
-		fclose(f);
-	return capabilities >> CAP_NICE & 1;
+	return pz_proc_capabilities() >> CAP_SYS_NICE & 1;
 }
 
 void pz_place_init(struct pz_session *s)
@@ -99,15 +87,13 @@ static void back_off(struct pz_placement *p)
 /* Field 39 of the task's stat: the CPU it ran on last; -1 for a real-time task (field 40). */
 static int task_cpu(struct pz_session *s, pid_t tid)
 {
-	char text[1024], *at;
+	char text[1024];
+	const char *at;
 	int cpu, priority;
 
 	if (pz_cache_read(&s->stat_files, s->options.pid, tid, text, sizeof(text)) <= 0)
 		return -1;
-	at = strrchr(text, ')');
-	for (int field = 2; at && field < 39; field++) {
-		at = strchr(at + 1, ' ');
-	}
+	at = pz_proc_stat_field(text, 39);
 	return at && sscanf(at, "%d %d", &cpu, &priority) == 2 && !priority ? cpu : -1;
 }
 

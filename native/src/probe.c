@@ -1,5 +1,6 @@
 /* What this kernel and these privileges allow, each probed and never deduced from a version. */
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,9 +12,6 @@
 #include <sys/wait.h>
 
 #include "pagezap/pagezap.h"
-
-#define CAP_SYS_PTRACE_BIT 19
-#define CAP_SYS_NICE_BIT   23
 
 struct text {
 	char *at;
@@ -37,21 +35,6 @@ __attribute__((format(printf, 2, 3))) static void add(struct text *t, const char
 static void add_bool(struct text *t, const char *key, bool value)
 {
 	add(t, "\"%s\": %s, ", key, value ? "true" : "false");
-}
-
-static uint64_t effective_capabilities(void)
-{
-	char line[256];
-	uint64_t value = 0;
-	FILE *f = fopen("/proc/self/status", "re");
-
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "CapEff: %lx", &value) == 1)
-			break;
-	}
-	if (f)
-		fclose(f);
-	return value;
 }
 
 static int new_uffd(int flags, const char **ret_how)
@@ -304,15 +287,15 @@ static bool has_swap(void)
 int pz_probe(char *buffer, size_t size)
 {
 	struct text t = {buffer, size};
-	uint64_t capabilities = effective_capabilities(), features;
+	uint64_t capabilities = pz_proc_capabilities(), features;
 	struct utsname name;
 
 	if (uname(&name) < 0)
 		return -errno;
 	add(&t, "{\"kernel\": \"%s\", \"machine\": \"%s\", \"euid\": %u, ", name.release,
 	    name.machine, geteuid());
-	add_bool(&t, "cap_sys_ptrace", capabilities >> CAP_SYS_PTRACE_BIT & 1);
-	add_bool(&t, "cap_sys_nice", capabilities >> CAP_SYS_NICE_BIT & 1);
+	add_bool(&t, "cap_sys_ptrace", capabilities >> CAP_SYS_PTRACE & 1);
+	add_bool(&t, "cap_sys_nice", capabilities >> CAP_SYS_NICE & 1);
 	features = add_uffd(&t);
 	add_features(&t, features);
 	add_bool(&t, "pagemap_scan", pagemap_scan());

@@ -81,11 +81,15 @@ bool pz_proc_signal_pending(pid_t pid, pid_t tid)
 	return (value[0] | value[1]) & ~value[2];
 }
 
-static const char *after_comm(char *text)
+/* A field of a task's stat, by its number in proc(5), 3 or more; NULL where there is none. */
+const char *pz_proc_stat_field(const char *text, int number)
 {
-	char *at = strrchr(text, ')');
+	const char *at = strrchr(text, ')'); /* of the name, which may hold anything */
 
-	return at && at[1] ? at + 2 : NULL;
+	for (int field = 2; at && field < number; field++) {
+		at = strchr(at + 1, ' ');
+	}
+	return at ? at + 1 : NULL;
 }
 
 char pz_proc_state(pid_t pid, pid_t tid)
@@ -95,7 +99,7 @@ char pz_proc_state(pid_t pid, pid_t tid)
 
 	if (read_text(pid, tid, "stat", text, sizeof(text)) < 0)
 		return 0;
-	at = after_comm(text);
+	at = pz_proc_stat_field(text, 3);
 	return at ? *at : 0;
 }
 
@@ -134,13 +138,24 @@ uint64_t pz_proc_start_time(pid_t pid)
 
 	if (read_text(pid, pid, "stat", text, sizeof(text)) < 0)
 		return 0;
-	at = after_comm(text);
-	for (int field = 3; at && field < 22; field++) {
-		at = strchr(at, ' ');
-		if (at)
-			at++;
-	}
+	at = pz_proc_stat_field(text, 22);
 	return at ? strtoull(at, NULL, 10) : 0;
+}
+
+/* The calling thread's effective capabilities, by the bits of capability.h. */
+uint64_t pz_proc_capabilities(void)
+{
+	char line[256];
+	uint64_t value = 0;
+	FILE *f = fopen("/proc/thread-self/status", "re");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "CapEff: %lx", &value) == 1)
+			break;
+	}
+	if (f)
+		fclose(f);
+	return value;
 }
 
 uint64_t pz_proc_rss_kib(void)

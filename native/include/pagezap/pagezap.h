@@ -69,7 +69,9 @@ int pz_proc_status_field(pid_t pid, pid_t tid, const char *field, uint64_t *ret)
 char pz_proc_state(pid_t pid, pid_t tid);
 struct pz_sched pz_proc_sched(pid_t pid, pid_t tid);
 struct pz_sched pz_cache_sched(struct pz_fd_cache *c, pid_t pid, pid_t tid);
+const char *pz_proc_stat_field(const char *text, int number);
 uint64_t pz_proc_start_time(pid_t pid);
+uint64_t pz_proc_capabilities(void);
 uint64_t pz_proc_rss_kib(void);
 void pz_cache_init(struct pz_fd_cache *c, const char *leaf);
 void pz_cache_deinit(struct pz_fd_cache *c);
