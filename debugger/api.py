@@ -195,9 +195,6 @@ class Debugger(Protocol):
     def print_frame(self) -> None:
         """Show the selected frame as the debugger does at a stop."""
 
-    def print_stop(self, stop: Stop) -> None:
-        """Show a stop that the debugger was kept from showing: a signal, a breakpoint."""
-
     # -- the user --------------------------------------------------------------
     def write(self, text: str) -> None:
         """Print ``text`` on the debugger's console."""

@@ -11,7 +11,7 @@ import gdb
 
 from pagezap.debugger import procfs
 from pagezap.debugger.api import Inferior, Location, Stop, Thread, Value
-from pagezap.debugger.backends.gdb_events import Events, print_stop, thread_of
+from pagezap.debugger.backends.gdb_events import Events, thread_of
 from pagezap.debugger.backends.gdb_signals import Signals, StopCatch, is_foreign
 from pagezap.debugger.backends.gdb_target import check_live_and_local
 from pagezap.debugger.errors import (
@@ -320,11 +320,6 @@ class GdbDebugger:
         from pagezap.debugger.backends import gdb_symbols
 
         gdb.write(gdb_symbols.frame_text())
-
-    def print_stop(self, stop: Stop) -> None:
-        """See Debugger."""
-        self._events.unshown = None
-        print_stop(stop)
 
     # -- the user --------------------------------------------------------------
     def write(self, text: str) -> None:

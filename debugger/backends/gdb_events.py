@@ -142,11 +142,15 @@ class Events:
         stop, self._caught = self._caught, None
         if stop is not None:
             self._tell_stopped(stop)
+            ended = self.unshown or self._last
+            if gdb.selected_inferior().pid and (ended is None or not _is_silent(ended)):
+                # Left out where gdb prints nothing of a stop, or into a string of ours.
+                gdb.execute("display")
 
     def _tell_stopped(self, stop: Stop) -> None:
         if self.listener is None or self._telling:
             return
-        self.unshown, self.moved = None, False
+        self.unshown, self.moved, self._last = None, False, None
         self._telling = True
         try:
             with self._noting_interrupts():
@@ -203,9 +207,13 @@ class Events:
         self._running |= pids
         self._background = False
         self._signals.forget()
-        if self._catch.armed:
-            self._catch.arm(resuming=True)
-        self._tell("resuming", pids)
+        with self._noting_interrupts():
+            if self._catch.armed:
+                self._catch.arm(resuming=True)
+            self._tell("resuming", pids)
+        if self.interrupted:
+            # Once it runs, as if it were typed then: nothing can stop it yet.
+            gdb.post_event(_interrupt)
 
     def _on_prompt(self) -> None:
         self._background = bool(self._running) and bool(_running_pids())
@@ -326,6 +334,12 @@ def _running_pids() -> set[int]:
         for inferior in gdb.inferiors()
         if inferior.pid and any(each.is_running() for each in inferior.threads())
     }
+
+
+def _interrupt() -> None:
+    """Do what Ctrl-C does while the inferior runs."""
+    if _running_pids():
+        gdb.execute("interrupt")
 
 
 def _is_silent(stop: Stop) -> bool:
