@@ -15,8 +15,8 @@ import gdb
 
 from pagezap.debugger import procfs
 from pagezap.debugger.api import Stop, Thread
-from pagezap.debugger.backends.gdb_signals import STOP_SIGNAL, handling, is_foreign
-from pagezap.debugger.backends.gdb_symbols import frame_text
+from pagezap.debugger.backends.gdb_show import is_silent, print_stop
+from pagezap.debugger.backends.gdb_signals import STOP_SIGNAL, is_foreign
 from pagezap.debugger.errors import PagezapError
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Events:
         if stop is not None:
             self._tell_stopped(stop)
             ended = self.unshown or self._last
-            if gdb.selected_inferior().pid and (ended is None or not _is_silent(ended)):
+            if gdb.selected_inferior().pid and (ended is None or not is_silent(ended)):
                 # Left out where gdb prints nothing of a stop, or into a string of ours.
                 gdb.execute("display")
 
@@ -193,7 +193,7 @@ class Events:
     def _show(self, stop: Stop) -> None:
         """Show what gdb was kept from showing and is the user's to see."""
         if self.unshown is not None:
-            if not _is_silent(self.unshown):
+            if not is_silent(self.unshown):
                 print_stop(self.unshown)
         elif not self.moved and self._catch.armed and stop.signal == STOP_SIGNAL and is_foreign():
             print_stop(stop)
@@ -342,12 +342,6 @@ def _interrupt() -> None:
         gdb.execute("interrupt")
 
 
-def _is_silent(stop: Stop) -> bool:
-    """Return whether all breakpoints of a stop begin their commands with ``silent``."""
-    met = [each for each in gdb.breakpoints() if each.number in stop.breakpoints]
-    return bool(met) and all((each.commands or "").split()[:1] == ["silent"] for each in met)
-
-
 def image_mark(pid: int) -> bytes:
     """Return bytes that are another program's after an exec, though all else be equal."""
     import struct
@@ -361,22 +355,6 @@ def image_mark(pid: int) -> bytes:
     except (OSError, gdb.error):
         pass
     return b""
-
-
-def print_stop(stop: Stop) -> None:
-    """Show a stop as gdb does."""
-    thread = gdb.selected_thread()
-    many = thread is not None and len(gdb.selected_inferior().threads()) > 1
-    who = f'Thread {thread.num} "{thread.name}"' if many else "Program"
-    if stop.reason == "signal" and stop.signal is not None:
-        description = handling(stop.signal).description
-        gdb.write(f"\n{who} received signal {stop.signal}, {description}.\n")
-    elif stop.reason == "breakpoint":
-        numbers = ", ".join(map(str, stop.breakpoints))
-        kind = "Temporary breakpoint" if stop.temporary else "Breakpoint"
-        gdb.write(f"\n{who} hit {kind} {numbers}, " if many else f"\n{kind} {numbers}, ")
-    with contextlib.suppress(gdb.error):
-        gdb.write(frame_text())
 
 
 def define_hook(command: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What `display` has set up is shown at a hit as at any other stop."""
+"""What gdb shows at a stop of its own is shown with a hit: displays, other watchpoints."""
 
 from __future__ import annotations
 
@@ -81,3 +81,22 @@ def test_after_a_step_in_whose_course_hits_came(batch, program):
     steps = [shown(part) for part in done.parts[5:]]
     assert all(len(step) == 1 for step in steps), done
     assert steps[-1][0][1] != "0", done
+
+
+def test_another_watchpoint_at_the_same_write(batch, program):
+    done = batch.run(
+        [*START, "uffd-watch it->key", "watch it->key", "continue", "continue"], program=[program]
+    )
+    for part, value in zip(done.parts[4:], (1, 3), strict=True):
+        assert "Uffd watchpoint 1: it->key" in part, done
+        assert f"\nHardware watchpoint 3: it->key\n\nNew value = {value}\nadd (n=" in part, done
+
+
+def test_another_watchpoint_at_a_write_that_is_not_reported(batch, program):
+    done = batch.run(
+        [*START, "uffd-watch --condition 0 it->flag", "awatch -l it->flag", "continue"],
+        program=[program],
+    )
+    kind = "Hardware access (read/write) watchpoint"
+    text = f"\n{kind} 3: -location it->flag\n\nValue = 1\nadd (n=1) at "
+    assert text in done.parts[-1], done
