@@ -3,8 +3,9 @@
 An access that no watch reports stops gdb in the middle of a ``next``. The command that is
 under way is told by gdb's hooks, which the machine interface runs too; where it ends is
 gdb's to say: the same command is run again from where the thread stands, after a run to
-the return into the frame it was given in where the thread is deeper. What runs with none
-of these commands under way just continues.
+the return into the frame it was given in where the thread is deeper. Where that frame has
+returned gdb steps on to the end of the caller's line, and so do we. What runs with none of
+these commands under way just continues.
 
 gdb keeps the count of ``next 5`` to itself: such a command ends after the step in which
 the access came.
@@ -13,18 +14,29 @@ the access came.
 from __future__ import annotations
 
 import contextlib
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gdb
 
 from pagezap.debugger.api import Stop
 from pagezap.debugger.backends.gdb_events import define_hook, thread_of
+from pagezap.debugger.backends.gdb_goals import (
+    Exit,
+    Goal,
+    after_prologue,
+    function_of,
+    line_of,
+    outer_frames,
+    real_frame,
+    run_to,
+    until_goals,
+)
+from pagezap.debugger.backends.gdb_signals import STOP_SIGNAL
 from pagezap.debugger.backends.gdb_symbols import frame_text
 from pagezap.debugger.errors import InjectionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pagezap.debugger.backends.gdb_events import Events
 
@@ -42,17 +54,13 @@ document hook-{command}
 Tells pagezap what runs, to carry it over accesses that are not reported.
 end"""
 
-GOAL = re.compile(r"0\s+until\s.*?\sy\s+(?P<address>0x[0-9a-f]+)\s")
-"""A breakpoint of an ``until`` or ``advance`` under way in ``maint info breakpoints``."""
-IN_FRAME = "stop only in stack frame"
-
 
 class Course(NamedTuple):
     """A command under way."""
 
     command: str
     thread: int
-    """gdb's number of the thread it was given for."""
+    """gdb's global number of the thread it was given for."""
     frame: Any
     """The frame it was given in: the selected one for those that gdb takes so."""
     pc: int
@@ -60,22 +68,12 @@ class Course(NamedTuple):
     """Source line of ``pc``."""
     end: int
     """First address after the line's instructions at ``pc``."""
-    caller: int | None
-    """Where the frame returns to."""
-
-
-class _Goal(gdb.Breakpoint):  # type: ignore[misc]
-    """Stops silently at an address, in one thread and, where given, one frame."""
-
-    def __init__(self, address: int, frame: Any, thread: int) -> None:
-        super().__init__(f"*{address:#x}", internal=True)
-        self.silent = True
-        self.thread = thread
-        self._frame = frame
-
-    def stop(self) -> bool:
-        """Return whether this is the frame and not another call of its function."""
-        return self._frame is None or bool(_real(gdb.newest_frame()) == self._frame)
+    outer: tuple[tuple[Any, int], ...]
+    """The frames that it returns into, and where they go on."""
+    function: tuple[str, str, int] | None
+    """The function that the command was given in."""
+    headed: bool = False
+    """Whether where it ends is shown with the place in words in any case."""
 
 
 class Stepping:
@@ -89,9 +87,14 @@ class Stepping:
         self._goals: dict[int, bool] | None = None
         """Where an ``until`` or ``advance`` goes, and whether in its frame only; None
         before it runs."""
+        self._exit: Exit | None = None
+        """Notes the return of the course's frame, where it matters."""
         self._switched = False
         """Whether it was said that the command's thread is selected again."""
         gdb.events.cont.connect(self._on_cont)
+        # What follows has nothing at the old addresses.
+        gdb.events.exited.connect(self._on_end)
+        gdb.events.clear_objfiles.connect(self._on_end)
 
     # -- what is under way ---------------------------------------------------------
     def arm(self) -> None:
@@ -111,6 +114,24 @@ class Stepping:
         self._course = None
         self._goals = None
         self._switched = False
+        self._note_return()
+
+    def _on_end(self, _event: Any) -> None:
+        self.forget()
+
+    def _note_return(self) -> None:
+        """Note the return of the course's frame from here on.
+
+        Where the caller has no lines gdb ends the command at the return.
+        """
+        made, self._exit = self._exit, None
+        if made is not None and made.is_valid():
+            made.delete()
+        course = self._course
+        if course is None or not (course.command in LINES or course.command == "until"):
+            return
+        if course.outer and line_of(gdb.find_pc_line(course.outer[0][1])) is not None:
+            self._exit = Exit(course.outer[0][0], course.thread)
 
     def begins(self, command: str) -> None:
         """Hear that the user's ``command`` is about to run."""
@@ -124,16 +145,17 @@ class Stepping:
             chosen = command in PLACES or command == "finish"
             frame = gdb.selected_frame() if chosen else gdb.newest_frame()
             place = gdb.find_pc_line(frame.pc())
-            older = _real(frame).older()
             self._course = Course(
                 command,
-                thread.num,
+                thread.global_num,
                 frame,
                 frame.pc(),
-                _line(place),
+                line_of(place),
                 place.last + 1 if place.last is not None else frame.pc(),
-                older.pc() if older is not None else None,
+                outer_frames(frame),
+                function_of(frame),
             )
+            self._note_return()
 
     def _on_cont(self, _event: Any) -> None:
         """Learn where an ``until`` goes: its breakpoints exist only while it runs."""
@@ -141,9 +163,9 @@ class Stepping:
         if course is None or course.command not in PLACES or self._goals is not None:
             return
         with contextlib.suppress(gdb.error):
-            self._goals = _goals(gdb.execute("maint info breakpoints", to_string=True))
-            if course.caller is not None:
-                self._goals.pop(course.caller, None)
+            self._goals = until_goals(gdb.execute("maint info breakpoints", to_string=True))
+            if course.outer:
+                self._goals.pop(course.outer[0][1], None)
 
     # -- going on ------------------------------------------------------------------
     def go_on(self, run: Callable[[str], Stop]) -> Stop:
@@ -155,7 +177,8 @@ class Stepping:
         if course is None or not self._switch(course.thread):
             return run("continue")
         try:
-            frame = course.frame if course.frame.is_valid() else None
+            course = self._in_caller(course)
+            frame = course.frame if course.frame is not None and course.frame.is_valid() else None
             if course.command in INSTRUCTIONS:
                 return self._instruction(course, frame, run)
             if course.command in LINES:
@@ -169,27 +192,54 @@ class Stepping:
         except gdb.error as error:
             raise InjectionError(f"{course.command} cannot go on ({error})") from error
 
+    def _in_caller(self, course: Course) -> Course:
+        """Return the course as it goes on in the caller, where its frame has returned."""
+        if self._exit is None or self._goals:
+            return course
+        if course.frame.is_valid() and not self._exit.passed:
+            return course
+        for frame, back in course.outer:
+            if not frame.is_valid():
+                continue
+            again = function_of(frame) == course.function
+            self._course = course._replace(
+                # gdb's ``until`` has a range of addresses of its function.
+                command=course.command if again or course.command in LINES else "next",
+                frame=frame,
+                pc=back,
+                line=line_of(gdb.find_pc_line(back)),
+                outer=outer_frames(frame),
+                headed=course.headed or not again,
+            )
+            self._note_return()
+            return self._course
+        return course._replace(frame=None)
+
     def _switch(self, number: int) -> bool:
-        """Select a thread by gdb's number; False where it is gone."""
+        """Select a thread by gdb's global number; False where it is gone."""
         selected = gdb.selected_thread()
-        if selected is not None and selected.num == number:
+        if selected is not None and selected.global_num == number:
             return True
         for native in gdb.selected_inferior().threads():
-            if native.num == number:
+            if native.global_num == number:
                 native.switch()
                 if not self._switched:
                     # gdb has said already that it switched to the other one.
-                    gdb.write(f"[Switching back to thread {number}]\n")
+                    gdb.write(f"[Switching back to thread {native.num}]\n")
                 self._switched = True
                 return True
         return False
 
     def _instruction(self, course: Course, frame: Any, run: Callable[[str], Stop]) -> Stop:
         newest = gdb.newest_frame()
-        if frame is not None and _real(newest) != _real(frame) and course.command == "nexti":
+        if (
+            frame is not None
+            and real_frame(newest) != real_frame(frame)
+            and course.command == "nexti"
+        ):
             stop = self._to_return(course, frame, run)
             return stop or self._done(course)
-        if newest.pc() == course.pc and _real(newest) == _real(course.frame):
+        if newest.pc() == course.pc and real_frame(newest) == real_frame(course.frame):
             return run(course.command)
         return self._done(course)
 
@@ -197,12 +247,12 @@ class Stepping:
         if frame is None:
             return self._done(course)
         newest = gdb.newest_frame()
-        if _real(newest) != _real(frame):
+        if real_frame(newest) != real_frame(frame):
             entered = course.command == "step" and self._entered(newest, frame)
             if entered:
-                goal = _after_prologue(newest)
+                goal = after_prologue(newest)
                 if goal is not None and newest.pc() < goal:
-                    stop = _run_to([_Goal(goal, _real(newest), course.thread)], run)
+                    stop = run_to([Goal(goal, real_frame(newest), course.thread)], run)
                     if stop is not None:
                         return stop
                 return self._done(course)
@@ -211,33 +261,43 @@ class Stepping:
                 return stop
         if self._at_another_line(course):
             return self._done(course)
-        return run(course.command)
+        if not course.headed:
+            return run(course.command)
+        with _setting("print frame-info", "source-and-location", where="auto"):
+            return run(course.command)
 
     @staticmethod
     def _entered(newest: Any, frame: Any) -> bool:
         """Whether ``step`` has gone into a function with lines, called from ``frame``."""
-        real = _real(newest)
-        return real.older() == _real(frame) and _line(gdb.find_pc_line(real.pc())) is not None
+        real = real_frame(newest)
+        return (
+            real.older() == real_frame(frame) and line_of(gdb.find_pc_line(real.pc())) is not None
+        )
 
     @staticmethod
     def _at_another_line(course: Course) -> bool:
         pc = gdb.newest_frame().pc()
         place = gdb.find_pc_line(pc)
-        line = _line(place)
+        line = line_of(place)
         return line is None or (line != course.line and place.pc == pc)
 
     def _place(self, course: Course, frame: Any, run: Callable[[str], Stop]) -> Stop:
         if self._goals:
             return self._to_goals(course, frame, run)
         # Without a location: a next that does not go back in its function.
-        if _real(gdb.newest_frame()) != _real(frame):
+        if real_frame(gdb.newest_frame()) != real_frame(frame):
             stop = self._to_return(course, frame, run)
             if stop is not None:
                 return stop
         stop = None
-        while (stop is None or stop.reason == "step") and self._before_end(course):
-            stop = run("until")
-        return stop or self._done(course)
+        with _setting("suppress-cli-notifications", "on", where=False):
+            while (stop is None or stop.reason == "step") and self._before_end(course):
+                stop = run("until")
+        if stop is None or stop.reason == "step":
+            return self._done(course)
+        if stop.reason in {"signal", "breakpoint"} and stop.signal != STOP_SIGNAL:
+            self._events.unshown = stop
+        return stop
 
     def _before_end(self, course: Course) -> bool:
         newest = gdb.newest_frame()
@@ -249,22 +309,22 @@ class Stepping:
 
     def _to_return(self, course: Course, frame: Any, run: Callable[[str], Stop]) -> Stop | None:
         """Run to the return into ``frame``; None there, else the stop that came first."""
-        there = _real(frame)
-        return _run_to([_Goal(there.pc(), there, course.thread)], run)
+        there = real_frame(frame)
+        return run_to([Goal(there.pc(), there, course.thread)], run)
 
     def _to_goals(self, course: Course, frame: Any, run: Callable[[str], Stop]) -> Stop:
         """Run to one of the places, or to the return of the frame."""
-        there, newest = _real(frame), gdb.newest_frame()
+        there, newest = real_frame(frame), gdb.newest_frame()
         wanted = [(address, there if own else None) for address, own in (self._goals or {}).items()]
         caller = there.older()
         if caller is not None:
-            wanted.append((caller.pc(), _real(caller)))
+            wanted.append((caller.pc(), real_frame(caller)))
         if any(
-            newest.pc() == address and (where is None or _real(newest) == where)
+            newest.pc() == address and (where is None or real_frame(newest) == where)
             for address, where in wanted
         ):
             return self._done(course, whole=True)
-        stop = _run_to([_Goal(address, where, course.thread) for address, where in wanted], run)
+        stop = run_to([Goal(address, where, course.thread) for address, where in wanted], run)
         return stop or self._done(course, whole=True)
 
     @staticmethod
@@ -274,67 +334,21 @@ class Stepping:
         frame.select()
         text = frame_text()
         location, _, source = text.partition("\n")
-        if frame == course.frame and source and not whole:
+        if frame == course.frame and source and not (whole or course.headed):
             inside = gdb.find_pc_line(frame.pc()).pc != frame.pc()
             text = f"{location.split()[0]}\t{source}" if inside else source
         gdb.write(text)
         return Stop("step", thread=thread_of(gdb.selected_thread()))
 
 
-def _run_to(goals: list[_Goal], run: Callable[[str], Stop]) -> Stop | None:
-    """Continue to one of the goals; None there, else the stop that came first."""
-    numbers = {each.number for each in goals}
+@contextlib.contextmanager
+def _setting(name: str, value: str, *, where: object) -> Iterator[None]:
+    """Change a setting of gdb's for the body, where it is as ``where`` says."""
+    changed = gdb.parameter(name) == where
+    if changed:
+        gdb.execute(f"set {name} {value}")
     try:
-        stop = run("continue")
+        yield
     finally:
-        for each in goals:
-            each.delete()
-    if stop.reason == "breakpoint" and set(stop.breakpoints) <= numbers:
-        return None
-    return stop
-
-
-def _goals(text: str) -> dict[int, bool]:
-    """Return the addresses of gdb's ``until`` breakpoints and whether they want one frame."""
-    found: dict[int, bool] = {}
-    address = None
-    for line in text.splitlines():
-        begun = GOAL.match(line + " ")
-        if begun:
-            address = int(begun["address"], 16)
-            found[address] = False
-        elif (line[:1].isdigit() and not line.startswith("0.")) or line.startswith("-"):
-            address = None
-        elif address is not None and IN_FRAME in line:
-            found[address] = True
-    return found
-
-
-def _real(frame: Any) -> Any:
-    """Return the frame itself, or the one it is inlined into."""
-    while frame.type() == gdb.INLINE_FRAME:
-        frame = frame.older()
-    return frame
-
-
-def _line(place: Any) -> tuple[str, int] | None:
-    return (place.symtab.filename, place.line) if place.symtab is not None and place.line else None
-
-
-def _after_prologue(frame: Any) -> int | None:
-    """Return where gdb's breakpoint at the frame's function would be."""
-    block = gdb.block_for_pc(frame.pc())
-    while block is not None and block.function is None:
-        block = block.superblock
-    if block is None:
-        return None
-    function = block.function
-    try:
-        there = gdb.Breakpoint(f"{function.symtab.filename}:{function.name}", internal=True)
-    except gdb.error:
-        return None
-    try:
-        inside = [each.address for each in there.locations]
-    finally:
-        there.delete()
-    return next((int(each) for each in inside if block.start <= each < block.end), None)
+        if changed:
+            gdb.execute(f"set {name} {'off' if where is False else where}")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 
 import pytest
 
-from harness import gdbs
+from harness.transcripts import transcript
 
 PROGRAM = r"""
 static long area[512] __attribute__((aligned(4096)));
@@ -90,10 +89,6 @@ int main(void)
     return 0;
 }
 """
-WHERE = (
-    "python f = gdb.newest_frame(); "
-    "print('AT', hex(f.pc()), f.name(), gdb.selected_frame().level(), gdb.selected_thread().num)"
-)
 NEIGHBOUR = "uffd-watch page[500]"
 CONDITION = "uffd-watch --condition (page[17]==12345678) &page[8], +100"
 STACK = "uffd-watch (((unsigned long)$sp & ~0xfffUL)-4096), +4097"
@@ -129,25 +124,6 @@ def programs(tmp_path_factory):
 def expected_of():
     """Transcripts without a watch, by gdb and course."""
     return {}
-
-
-def transcript(gdb, program, commands, watch=None):
-    """What gdb shows from the first breakpoint on, without what numbers or processes change."""
-    steps = [gdbs.load_line(), "break run", "run"]
-    steps += [watch] if watch else []
-    steps.append("echo <\\n")
-    for command in commands:
-        steps += [command, WHERE]
-    done = subprocess.run(
-        [gdb.path, "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off",
-         *(word for each in (*steps, "kill") for word in ("-ex", each)), program],
-        capture_output=True, text=True, timeout=100, check=False, env=gdbs.environment(),
-        stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert not watch or "Uffd watchpoint 1: " in done.stdout, done.stdout + done.stderr
-    text = re.sub(r"reakpoint \d+", "reakpoint N", done.stdout.partition("<\n")[2])
-    assert "pagezap" not in done.stderr, done.stderr
-    return [line for line in text.splitlines() if "process" not in line and "Kill the" not in line]
 
 
 @pytest.mark.parametrize("watch", [NEIGHBOUR, CONDITION, STACK], ids=["near", "condition", "stack"])
