@@ -94,7 +94,7 @@ def real_frame(frame: Any) -> Any:
 
 def outer_frames(frame: Any) -> tuple[tuple[Any, int], ...]:
     """Return the nearest frames that a frame returns into, and where each goes on."""
-    found = []
+    found: list[tuple[Any, int]] = []
     older = real_frame(frame).older()
     while older is not None and len(found) < OUTER:
         older = real_frame(older)
