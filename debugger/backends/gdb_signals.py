@@ -15,6 +15,13 @@ import gdb
 STOP_SIGNAL = "SIGSTOP"
 COMMANDS = "silent\npython import pagezap.debugger.backends.gdb as g; g.serve()"
 """Commands of our catchpoint: gdb runs no others' while it runs these."""
+SAVE_HOOK = "save hook-breakpoints"
+HOOK = f"""define {SAVE_HOOK}
+python import pagezap.debugger.backends.gdb_signals as s; s.about_to_save()
+end
+document {SAVE_HOOK}
+Keeps the catchpoint of pagezap out of the file.
+end"""
 SI_QUEUE, SI_TKILL, SI_USER = -1, -6, 0
 SAVED = "__pagezap_siginfo"
 """Convenience variable by which a siginfo is put back."""
@@ -154,6 +161,7 @@ class StopCatch:
             if not self._breakpoint.enabled:
                 self._breakpoint.enabled = True
             return
+        _note_saves(self)
         before = {each.number for each in gdb.breakpoints()}
         last = _convenience("bpnum")
         command = f"catch signal {STOP_SIGNAL}"
@@ -166,6 +174,11 @@ class StopCatch:
         self._breakpoint.commands = COMMANDS
         # $bpnum stays what the user's last breakpoint made it.
         gdb.set_convenience_variable("bpnum", last)
+
+    def step_aside(self) -> None:
+        """Delete it until the next resume makes it again; it stays wanted."""
+        if self._breakpoint is not None and self._breakpoint.is_valid():
+            self._breakpoint.delete()
 
     def disarm(self) -> None:
         """Remove it."""
@@ -203,6 +216,26 @@ class StopCatch:
         """Whether it has that breakpoint number."""
         made = self._breakpoint
         return made is not None and made.is_valid() and made.number == number
+
+
+_catches: list[StopCatch] = []
+
+
+def _note_saves(catch: StopCatch) -> None:
+    """Hear before gdb saves the breakpoints, unless the user has a hook for it."""
+    if catch in _catches:
+        return
+    _catches.append(catch)
+    try:
+        gdb.execute(f"show user {SAVE_HOOK}", to_string=True)
+    except gdb.error:
+        gdb.execute(HOOK, to_string=True)
+
+
+def about_to_save() -> None:
+    """Run by gdb's hook before it saves the breakpoints."""
+    for catch in _catches:
+        catch.step_aside()
 
 
 def _convenience(name: str) -> Any:

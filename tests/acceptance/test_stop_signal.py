@@ -48,6 +48,40 @@ def test_it_comes_back(batch, program):
     assert output.stdout.count("\nwrite at ") == 2, output
 
 
+@pytest.mark.parametrize("typed", ["save breakpoints", "save b"])
+def test_it_is_not_saved_with_the_breakpoints(typed, batch, program, tmp_path):
+    file = tmp_path / "saved"
+    _, output = catches(
+        batch, program, "uffd-watch it->key", "break add if n == 9", "continue",
+        f"{typed} {file}", "python print('DIRECTLY')", "continue", COUNT, "continue",
+    )  # fmt: skip
+    saved = file.read_text()
+    assert "break add" in saved, saved
+    assert "n == 9" in saved
+    assert "catch" not in saved
+    assert "pagezap" not in saved
+    assert output.stdout.partition("DIRECTLY")[2].count("\nwrite at ") == 2, output
+    assert "CATCHES 1" in output.stdout
+    assert "received signal" not in output.stdout
+
+
+def test_nothing_is_saved_where_there_is_nothing(batch, program, tmp_path):
+    file = tmp_path / "saved"
+    _, output = catches(batch, program, "uffd-watch it->key", f"save breakpoints {file}")
+    assert "Nothing to save." in output.stderr, output
+    assert not file.exists()
+
+
+def test_the_hook_that_the_user_has_for_it_stays(batch, program, tmp_path):
+    script = tmp_path / "hook.gdb"
+    script.write_text("define save hook-breakpoints\necho HOOKED\\n\nend\n")
+    _, output = catches(
+        batch, program, f"source {script}", "uffd-watch it->key",
+        f"save breakpoints {tmp_path / 'saved'}",
+    )  # fmt: skip
+    assert "\nHOOKED\n" in output.stdout, output
+
+
 @pytest.mark.parametrize(
     "before",
     [["uffd-watch it->key"], ["uffd-watch it->key", "uffd-disable 1"],
