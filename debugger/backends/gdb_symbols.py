@@ -18,6 +18,8 @@ FRAME_ADDRESS = re.compile(r"0x[0-9a-f]+ in ")
 DEPTH = 16
 """How deep a type is walked into."""
 COMPLETIONS = 100
+PLAIN_NAME = re.compile(r"[\w:]+")
+LAST_NAME = re.compile(r"[^\W\d]\w*$")
 
 
 def _info_symbol(address: int) -> tuple[str, int] | None:
@@ -143,7 +145,49 @@ def frame_line() -> str:
 
 
 def complete(word: str) -> list[str]:
-    """Return the symbols and other words of an expression that begin with ``word``."""
+    """Return the symbols and other words of an expression that begin with ``word``.
+
+    Where they are too many, those that are nearest to the program come first.
+    """
     text = gdb.execute(f"complete print {word}", to_string=True)
     lines = (line.removeprefix("print ") for line in text.splitlines())
-    return [line for line in lines if "***" not in line][:COMPLETIONS]
+    stem = LAST_NAME.search(word)
+    head = word[: stem.start()] if stem else word
+    # gdb has a limit of its own, and comes to these last.
+    scope = [] if head.endswith((".", "->")) else _variables_in_scope()
+    near = [head + name for name in scope if (head + name).startswith(word)]
+    found = list(dict.fromkeys([*near, *(line for line in lines if "***" not in line)]))
+    if len(found) > COMPLETIONS:
+        found[len(near) :] = sorted(
+            found[len(near) :], key=lambda each: _distance(each[len(head) :])
+        )
+    return found[:COMPLETIONS]
+
+
+def _variables_in_scope() -> list[str]:
+    """Return the names of the selected frame's variables."""
+    try:
+        block = gdb.selected_frame().block()
+    except (gdb.error, RuntimeError):
+        return []
+    names = []
+    while block is not None and not block.is_static and not block.is_global:
+        names += [each.name for each in block if each.is_variable or each.is_argument]
+        block = None if block.function is not None else block.superblock
+    return list(dict.fromkeys(names))
+
+
+def _distance(name: str) -> int:
+    """Return how far a name is from what the user is likely to mean."""
+    for program in gdb.objfiles()[:1]:
+        symbol = program.lookup_global_symbol(name) or program.lookup_static_symbol(name)
+        if symbol is not None:
+            return 0 if symbol.is_variable else 1
+    if not PLAIN_NAME.fullmatch(name):
+        # As an expression it may be a call.
+        return 3
+    try:
+        address = int(gdb.parse_and_eval(f"(long)&{name}"))
+    except (gdb.error, OverflowError):
+        return 3
+    return 2 if gdb.solib_name(address) is None else 3

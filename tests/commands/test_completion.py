@@ -1,0 +1,91 @@
+"""Where there are too many names, completion offers the program's own."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from harness import gdbs
+
+LIBRARY = "\n".join(f"int item_{number:03}(void) {{ return {number}; }}" for number in range(400))
+PROGRAM = """
+long item_of_all = 1;
+static long item_of_file = 2;
+int item_000(void);
+int item_called(void) { return 1; }
+int main(void)
+{
+    long item_of_main = item_000();
+    {
+        long item_of_block = item_of_main;
+        return item_of_block + item_of_all + item_of_file + item_called() == -1;
+    }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("names")
+    for name, text, options in (
+        ("libitems.so", LIBRARY, ["-shared", "-fPIC"]),
+        ("program", PROGRAM, ["-L.", "-litems", "-Wl,-rpath,$ORIGIN"]),
+        ("bare", PROGRAM, ["-g0", "-L.", "-litems", "-Wl,-rpath,$ORIGIN"]),
+    ):
+        (folder / f"{name}.c").write_text(text)
+        subprocess.run(
+            ["gcc", "-g", "-O0", "-o", name, f"{name}.c", *options], cwd=folder, check=True
+        )
+    return folder
+
+
+def completed(gdb, program, *commands):
+    """What each `complete` command offers, after a stop in main's block."""
+    steps = [gdbs.load_line(), *commands, "kill"]
+    done = subprocess.run(
+        [gdb.path, "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off",
+         *(word for each in steps for word in ("-ex", each)), program],
+        capture_output=True, text=True, timeout=60, check=False, env=gdbs.environment(),
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_programs_own_names_are_offered(gdb, folder):
+    place = 1 + PROGRAM.splitlines().index(
+        "        return item_of_block + item_of_all + item_of_file + item_called() == -1;"
+    )
+    offered = completed(
+        gdb, folder / "program", f"break {place}", "run",
+        "complete uffd-watch *it", "complete zap &item_", "complete uffd-watch --condition item_",
+    )  # fmt: skip
+    for begin in ("uffd-watch *", "zap &", "uffd-watch --condition "):
+        names = [line.removeprefix(begin) for line in offered if line.startswith(begin)]
+        own = {f"item_{name}" for name in ("of_all", "of_file", "of_main", "of_block", "called")}
+        assert own <= set(names), names
+        assert len(names) == len(set(names)) == 100
+
+
+def test_they_are_without_debug_information(gdb, folder):
+    offered = completed(gdb, folder / "bare", "break main", "run", "complete uffd-watch *item_")
+    assert {f"uffd-watch *item_{name}" for name in ("of_all", "of_file", "called")} <= set(offered)
+    assert sum(line.startswith("uffd-watch *") for line in offered) == 100
+
+
+def test_nothing_is_called_for_it(gdb, tmp_path):
+    """A function's name in C++ looks like a call of it."""
+    source = tmp_path / "program.cpp"
+    source.write_text(
+        "int calls; namespace n {\n"
+        + "\n".join(f"int item_{number:03}() {{ return ++calls; }}" for number in range(150))
+        + "}\nint main() { return calls; }\n"
+    )
+    subprocess.run(["g++", "-g", "-o", tmp_path / "program", source], check=True)
+    offered = completed(
+        gdb, tmp_path / "program", "break main", "run", "complete uffd-watch n::item_",
+        "print calls",
+    )  # fmt: skip
+    assert sum(line.startswith("uffd-watch n::item_") for line in offered) == 100
+    assert "$1 = 0" in offered
