@@ -6,6 +6,7 @@ import errno
 import sys
 
 from pagezap.commands.framework.boundary import to_line
+from pagezap.commands.memory.text import count
 from pagezap.debugger.errors import HelperError, NoInferiorError, PermissionRefusedError
 
 NOBODY = (errno.ENOENT, errno.ECONNREFUSED)
@@ -33,5 +34,6 @@ def run(pid: int, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(to_line({"command": "recover", "ok": True, "refaulted": refaulted}))
     else:
-        sys.stdout.write(f"Brought back {refaulted} pages of process {pid} and ended its helper\n")
+        pages = count(refaulted, "page")
+        sys.stdout.write(f"Brought back {pages} of process {pid} and ended its helper\n")
     return 0

@@ -6,12 +6,14 @@ import json
 import signal
 import subprocess
 
+import pytest
+
 from harness import gdbs, observe
 
 
-def recover(pid):
+def recover(pid, *options):
     return subprocess.run(
-        [gdbs.PAGEZAP, "recover", "--json", str(pid)],
+        [gdbs.PAGEZAP, "recover", *options, str(pid)],
         capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
 
@@ -24,11 +26,24 @@ def test_a_hung_debugger_is_done_without(interactive, inferiors):
     gdb.send("continue\n")
     running.control.runs_on()
     gdb.process.send_signal(signal.SIGSTOP)
-    done = recover(running.pid)
+    done = recover(running.pid, "--json")
     assert done.returncode == 0, done
     assert json.loads(done.stdout)["refaulted"] == 16
     assert all(observe.present(running.pid, running.control.base, 65536))
     assert running.control.checksum() == before
+    gdb.close()
+    running.assert_clean()
+
+
+@pytest.mark.parametrize(("kept", "words"), [(4096, "1 page of"), (8192, "2 pages of")])
+def test_it_says_what_came_back(kept, words, interactive, inferiors):
+    running = inferiors.start("keepmem.c", "65536")
+    gdb = interactive(pid=running.pid)
+    gdb.command(f"zap --keep {running.control.base:#x}, +{kept}")
+    gdb.send("continue\n")
+    running.control.runs_on()
+    done = recover(running.pid)
+    assert done.stdout.startswith(f"Brought back {words} process {running.pid} and "), done
     gdb.close()
     running.assert_clean()
 
