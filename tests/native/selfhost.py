@@ -41,6 +41,13 @@ def process_state(pid: int) -> str:
     return text.rpartition(")")[2].split()[0]
 
 
+def hold(pid: int) -> None:
+    """Stop a process, and return when none of its threads runs any more."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{pid}/task")
+    wait_for(lambda: all(process_state(int(task.name)) == "T" for task in tasks.iterdir()))
+
+
 def ended(pid: int) -> bool:
     """Gone, or a zombie that init does not reap."""
     return process_state(pid) in "XZ"

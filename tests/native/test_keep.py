@@ -11,7 +11,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from selfhost import PAGE, Inferior, session, wait_for
+from selfhost import PAGE, Inferior, hold, session, wait_for
 
 from pagezap.native import launch
 from pagezap.native.control import Client, ControlError, State
@@ -141,7 +141,7 @@ def test_a_thread_that_waits_for_an_unmapped_page_finds_out(program: Path, no_mo
     with session(program, no_move=no_move) as (inferior, client):
         _fill_and_keep(inferior, client, 1)
         helper = client.hello.helper_pid
-        os.kill(helper, signal.SIGSTOP)
+        hold(helper)
         inferior.say("doomed")
         line = Path(f"/proc/{inferior.pid}/syscall")
         wait_for(lambda: line.read_text().startswith(f"{SYS_MUNMAP} "))
