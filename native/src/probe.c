@@ -37,32 +37,12 @@ static void add_bool(struct text *t, const char *key, bool value)
 	add(t, "\"%s\": %s, ", key, value ? "true" : "false");
 }
 
-static int new_uffd(int flags, const char **ret_how)
-{
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | flags), device, error;
-
-	*ret_how = "syscall";
-	if (fd >= 0)
-		return fd;
-	error = errno;
-	device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
-	if (device >= 0) {
-		fd = ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK | flags);
-		close(device);
-		*ret_how = "dev";
-		if (fd >= 0)
-			return fd;
-	}
-	*ret_how = "none";
-	return -error;
-}
-
 static uint64_t add_uffd(struct text *t)
 {
 	struct uffdio_api api = {.api = UFFD_API};
 	const char *how, *user_how;
-	pz_autoclose int fd = new_uffd(0, &how);
-	pz_autoclose int user = new_uffd(UFFD_USER_MODE_ONLY, &user_how);
+	pz_autoclose int fd = pz_uffd_new(0, &how);
+	pz_autoclose int user = pz_uffd_new(UFFD_USER_MODE_ONLY, &user_how);
 	int usable = fd >= 0 ? fd : user;
 	bool fork_event = false;
 
@@ -75,7 +55,7 @@ static uint64_t add_uffd(struct text *t)
 	{
 		/* Offered to everybody, allowed only with CAP_SYS_PTRACE: asked for. */
 		const char *ignored;
-		pz_autoclose int other = new_uffd(fd >= 0 ? 0 : UFFD_USER_MODE_ONLY, &ignored);
+		pz_autoclose int other = pz_uffd_new(fd >= 0 ? 0 : UFFD_USER_MODE_ONLY, &ignored);
 		struct uffdio_api ask = {.api = UFFD_API,
 					 .features = PZ_FEATURE_EVENT_FORK & api.features};
 

@@ -1,4 +1,4 @@
-/* The ioctls of a userfaultfd: EINTR handled, partial results reported. */
+/* A new userfaultfd, and the ioctls of one: EINTR handled, partial results reported. */
 #include <fcntl.h>
 
 #include "pagezap/pagezap.h"
@@ -12,24 +12,36 @@ static int checked_ioctl(int fd, unsigned long request, void *argument)
 	return 0;
 }
 
-int pz_uffd_available(int flags, uint64_t *ret)
+/* By the system call, or by the device where that is refused; the error is the call's. */
+int pz_uffd_new(int flags, const char **ret_how)
 {
-	pz_autoclose int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | flags);
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | flags), device, error;
+
+	*ret_how = "syscall";
+	if (fd >= 0)
+		return fd;
+	error = errno;
+	device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+	if (device >= 0) {
+		fd = ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK | flags);
+		close(device);
+		*ret_how = "dev";
+		if (fd >= 0)
+			return fd;
+	}
+	*ret_how = "none";
+	return -error;
+}
+
+static int available_features(int flags, uint64_t *ret)
+{
+	const char *how;
+	pz_autoclose int fd = pz_uffd_new(flags, &how);
 	struct uffdio_api api = {.api = UFFD_API};
 	int error;
 
-	if (fd < 0) {
-		error = errno;
-		fd = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
-		if (fd >= 0) {
-			int device = fd;
-
-			fd = ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
-			close(device);
-		}
-		if (fd < 0)
-			return -error;
-	}
+	if (fd < 0)
+		return fd;
 	error = checked_ioctl(fd, UFFDIO_API, &api);
 	if (error)
 		return error;
@@ -41,11 +53,11 @@ int pz_uffd_handshake(int uffd, uint64_t wanted, uint64_t *ret)
 {
 	struct uffdio_api api = {.api = UFFD_API};
 	uint64_t available, asked;
-	int error = pz_uffd_available(0, &available);
+	int error = available_features(0, &available);
 
 	/* Without privilege the features are read from one that serves user mode alone. */
 	if (error)
-		error = pz_uffd_available(UFFD_USER_MODE_ONLY, &available);
+		error = available_features(UFFD_USER_MODE_ONLY, &available);
 	if (error)
 		return error;
 	asked = available & wanted;

@@ -34,9 +34,9 @@ void pz_place_end(struct pz_session *s);
 void pz_place_watch(struct pz_session *s);
 void pz_place_cool(struct pz_session *s, bool starved);
 
-/* uffd.c: the ioctls of a userfaultfd. */
+/* uffd.c: a new userfaultfd, and the ioctls of one. */
+int pz_uffd_new(int flags, const char **ret_how);
 int pz_uffd_handshake(int uffd, uint64_t wanted, uint64_t *ret);
-int pz_uffd_available(int flags, uint64_t *ret);
 int pz_uffd_register(int uffd, uint64_t start, uint64_t length, uint64_t modes);
 int pz_uffd_unregister(int uffd, uint64_t start, uint64_t length);
 int pz_uffd_wake(int uffd, uint64_t start, uint64_t length);
