@@ -9,12 +9,27 @@
 
 #define STACK_SIZE (256 * 1024)
 
-void pz_kick(struct pz_session *s)
+static void wake(int fd)
 {
 	uint64_t one = 1;
 
-	if (write(s->kick_fd, &one, sizeof(one)) < 0)
+	if (write(fd, &one, sizeof(one)) < 0)
 		return; /* full: it is awake */
+}
+
+void pz_kick(struct pz_session *s)
+{
+	wake(s->kick_fd);
+}
+
+static bool is_wp(const struct pz_fault *f)
+{
+	return f->flags & UFFD_PAGEFAULT_FLAG_WP;
+}
+
+static bool is_write(const struct pz_fault *f)
+{
+	return f->flags & (UFFD_PAGEFAULT_FLAG_WP | UFFD_PAGEFAULT_FLAG_WRITE);
 }
 
 static void open_page(struct pz_session *s, uint64_t page, bool wp, bool write, bool mark)
@@ -31,10 +46,7 @@ static void step_fault(struct pz_session *s, uint64_t page, bool wp)
 		s->step_page[s->n_step_pages++] = page;
 	else
 		s->opened.overflow = true;
-	if (wp)
-		pz_serve_wp(s, page);
-	else
-		pz_serve_missing(s, page, false, true);
+	open_page(s, page, wp, true, true);
 }
 
 /* The address where a watch's own bytes on this page end. */
@@ -60,11 +72,10 @@ static void keep_old(struct pz_session *s, struct pz_hit *h, uint64_t page, uint
 static void record(struct pz_session *s, const struct pz_fault *f, const struct pz_watch *w,
 		   const char *line, enum pz_by by)
 {
-	bool write = f->flags & (UFFD_PAGEFAULT_FLAG_WP | UFFD_PAGEFAULT_FLAG_WRITE);
 	struct pz_hit_head h = {
 		.watch = w->id,
 		.tid = (uint32_t)f->tid,
-		.flags = write ? PZ_HIT_WRITE : 0,
+		.flags = is_write(f) ? PZ_HIT_WRITE : 0,
 		.syscall = line ? atoi(line) : -1,
 		.address = f->address,
 		.time_us = pz_now_us(),
@@ -86,8 +97,7 @@ static struct pz_hit *hit_of_call(struct pz_session *s, pid_t tid, const char *l
 static struct pz_hit *begin_call(struct pz_session *s, const struct pz_fault *f,
 				 const struct pz_watch *w, bool exact, const char *line)
 {
-	bool wp = f->flags & UFFD_PAGEFAULT_FLAG_WP,
-	     write = wp || f->flags & UFFD_PAGEFAULT_FLAG_WRITE;
+	bool wp = is_wp(f), write = is_write(f);
 	struct pz_hit *h = pz_hit_of(s, f->tid);
 
 	if (h && !(h->head.flags & PZ_HIT_KERNEL))
@@ -115,8 +125,7 @@ static void kernel_stop(struct pz_session *s, const struct pz_fault *f, const st
 			bool exact, const char *line)
 {
 	uint64_t page = pz_page_down(f->address);
-	bool wp = f->flags & UFFD_PAGEFAULT_FLAG_WP,
-	     write = wp || f->flags & UFFD_PAGEFAULT_FLAG_WRITE;
+	bool wp = is_wp(f), write = is_write(f);
 	uint64_t from = pz_max(f->address, w->start);
 	struct pz_hit *h = hit_of_call(s, f->tid, line);
 	bool again = h;
@@ -161,8 +170,7 @@ static void kernel_stop(struct pz_session *s, const struct pz_fault *f, const st
 static void user_stop(struct pz_session *s, const struct pz_fault *f, const struct pz_watch *w,
 		      const char *line)
 {
-	bool wp = f->flags & UFFD_PAGEFAULT_FLAG_WP,
-	     write = wp || f->flags & UFFD_PAGEFAULT_FLAG_WRITE;
+	bool wp = is_wp(f), write = is_write(f);
 	struct pz_hit full = {0}, *h;
 
 	if (pz_hit_earlier_calls(s, f->tid, NULL)) {
@@ -199,7 +207,7 @@ static void foreign(struct pz_session *s, const struct pz_fault *f, const struct
 		    bool exact)
 {
 	uint64_t page = pz_page_down(f->address), tracer = 0;
-	bool wp = f->flags & UFFD_PAGEFAULT_FLAG_WP;
+	bool wp = is_wp(f);
 	enum pz_by by = PZ_BY_OTHER;
 
 	pz_proc_status_field(s->options.pid, s->options.pid, "TracerPid:", &tracer);
@@ -216,8 +224,7 @@ static void foreign(struct pz_session *s, const struct pz_fault *f, const struct
 void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
 {
 	uint64_t page = pz_page_down(f->address);
-	bool wp = f->flags & UFFD_PAGEFAULT_FLAG_WP,
-	     write = wp || f->flags & UFFD_PAGEFAULT_FLAG_WRITE;
+	bool wp = is_wp(f), write = is_write(f);
 	struct pz_region *r = pz_region_find(s, page);
 	const struct pz_watch *w = NULL;
 	bool exact = false, stopping = false, kernel;
@@ -254,11 +261,9 @@ void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
 		kernel_stop(s, f, w, exact, line);
 	} else if (stopping) {
 		user_stop(s, f, w, line);
-	} else if (exact) {
-		record(s, f, w, line, PZ_BY_INFERIOR);
-		pz_rearm_soon(s, page, f->tid);
-		open_page(s, page, wp, write, true);
 	} else {
+		if (exact)
+			record(s, f, w, line, PZ_BY_INFERIOR);
 		pz_rearm_soon(s, page, f->tid);
 		open_page(s, page, wp, write, true);
 	}
@@ -341,10 +346,7 @@ int pz_fault_start(struct pz_session *s)
 /* Has the fault thread look at what it put off, or at its end. */
 void pz_fault_wake(struct pz_session *s)
 {
-	uint64_t one = 1;
-
-	if (write(s->wake_fd, &one, sizeof(one)) < 0)
-		return; /* full: it is awake */
+	wake(s->wake_fd);
 }
 
 void pz_fault_stop(struct pz_session *s)
