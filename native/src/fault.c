@@ -82,7 +82,7 @@ static void record(struct pz_session *s, const struct pz_fault *f, const struct 
 	};
 
 	if (line)
-		pz_hit_line_pc(line, &h.pc);
+		h.pc = pz_line_pc(line);
 	pz_hit_record(s, &h, by);
 }
 
@@ -117,7 +117,7 @@ static struct pz_hit *begin_call(struct pz_session *s, const struct pz_fault *f,
 		.syscall_count = 1,
 	};
 	snprintf(h->line, sizeof(h->line), "%s", line);
-	pz_hit_line_pc(line, &h->head.pc);
+	h->head.pc = pz_line_pc(line);
 	return h;
 }
 
@@ -192,7 +192,7 @@ static void user_stop(struct pz_session *s, const struct pz_fault *f, const stru
 		.address = f->address,
 		.time_us = pz_now_us(),
 	};
-	pz_hit_line_pc(line, &h->head.pc);
+	h->head.pc = pz_line_pc(line);
 	/* The fault stays unresolved: the signal takes the thread out of it, before the access. */
 	if (pz_hit_signal(s, h)) {
 		pz_hit_clear(h);
@@ -254,7 +254,7 @@ void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
 		foreign(s, f, w, exact);
 		return;
 	}
-	kernel = strncmp(line, "-1 ", 3) != 0;
+	kernel = pz_line_in_call(line);
 	if (stopping && !pz_may_stop(s, f->tid))
 		stopping = false;
 	if (stopping && kernel) {

@@ -77,14 +77,6 @@ void pz_hit_clear_all(struct pz_session *s)
 	s->n_deferred_hits = 0;
 }
 
-/* The last field of a line of /proc/PID/task/TID/syscall. */
-void pz_hit_line_pc(const char *line, uint64_t *ret)
-{
-	const char *last = strrchr(line, ' ');
-
-	*ret = last ? strtoull(last + 1, NULL, 16) : 0;
-}
-
 /* Never a signal without a tracer: looked at immediately before. */
 bool pz_may_stop(struct pz_session *s, pid_t tid)
 {
@@ -240,14 +232,14 @@ void pz_hits_tick(struct pz_session *s)
 				record_instead(s, h);
 			else
 				pz_hit_clear(h);
-		} else if (!strncmp(line, "running", 7)) {
+		} else if (pz_line_running(line)) {
 			quiet = false;
 			if (++h->running >= RUNNING_LIMIT)
 				end_of_call(s, h);
 		} else if (!strcmp(line, h->line)) {
 			h->running = 0;
 		} else {
-			if (strncmp(line, "-1 ", 3) != 0)
+			if (pz_line_in_call(line))
 				snprintf(h->next, sizeof(h->next), "%s", line);
 			quiet = false;
 			end_of_call(s, h);

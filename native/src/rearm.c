@@ -3,8 +3,6 @@
  * stays open for one interval at least, and until the thread that was woken for it has run:
  * one that gets no CPU would find it protected again, and fault on it for ever.
  */
-#include <string.h>
-
 #include "pagezap/pagezap.h"
 
 #define LONGEST_US  100000 /* that a page waits for its thread */
@@ -69,7 +67,7 @@ static bool sleeps(struct pz_session *s, pid_t tid)
 	char line[PZ_LINE];
 
 	return pz_cache_read(&s->syscall_files, s->options.pid, tid, line, sizeof(line)) <= 0 ||
-	       strncmp(line, "running", 7) != 0;
+	       !pz_line_running(line);
 }
 
 /* Has the page's thread made its access? */

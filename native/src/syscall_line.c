@@ -19,6 +19,26 @@
 #define TIMES_PENDING 10  /* faults in a row, awake with a signal, that tell a system call */
 #define TIMES_AWAKE   100 /* and without one, where something else keeps it awake */
 
+/* The thread is awake: in its call or outside of one. */
+bool pz_line_running(const char *line)
+{
+	return !strncmp(line, "running", 7);
+}
+
+/* The thread sleeps in a system call, whose number comes first. */
+bool pz_line_in_call(const char *line)
+{
+	return strncmp(line, "-1 ", 3) != 0;
+}
+
+/* The last field. */
+uint64_t pz_line_pc(const char *line)
+{
+	const char *last = strrchr(line, ' ');
+
+	return last ? strtoull(last + 1, NULL, 16) : 0;
+}
+
 static struct pz_awake *awake_of(struct pz_session *s, pid_t tid)
 {
 	struct pz_awake *oldest = &s->awake[0];
@@ -55,7 +75,7 @@ int pz_syscall_line(struct pz_session *s, const struct pz_fault *f, char *line, 
 			sched_yield();
 		if (pz_cache_read(&s->syscall_files, s->options.pid, f->tid, line, size) <= 0)
 			return -ESRCH;
-		if (strncmp(line, "running", 7) != 0) {
+		if (!pz_line_running(line)) {
 			if (s->n_awake)
 				*awake_of(s, f->tid) = (struct pz_awake){.tid = f->tid};
 			return 0;

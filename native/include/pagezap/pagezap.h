@@ -60,7 +60,11 @@ bool pz_agent_alive(struct pz_session *s);
 /* ahead.c: contents of the stash, for the fault thread. */
 const void *pz_ahead_content(struct pz_session *s, const struct pz_region *r, uint64_t page);
 
-/* syscall_line.c: what the thread of a fault was doing. Fault thread, lock held. */
+/* syscall_line.c: a line of /proc/PID/task/TID/syscall, and that of the thread of a fault. */
+bool pz_line_running(const char *line);
+bool pz_line_in_call(const char *line);
+uint64_t pz_line_pc(const char *line);
+/* Fault thread, lock held. */
 int pz_syscall_line(struct pz_session *s, const struct pz_fault *f, char *line, size_t size);
 
 /* procfs.c */
@@ -178,7 +182,6 @@ void pz_hit_clear(struct pz_hit *h);
 void pz_hit_clear_all(struct pz_session *s);
 int pz_hit_signal(struct pz_session *s, struct pz_hit *h);
 void pz_hit_forget_deferral(struct pz_session *s, struct pz_hit *h);
-void pz_hit_line_pc(const char *line, uint64_t *ret);
 bool pz_may_stop(struct pz_session *s, pid_t tid);
 void pz_hits_tick(struct pz_session *s);
 void pz_hit_record(struct pz_session *s, const struct pz_hit_head *h, enum pz_by by);
