@@ -9,13 +9,15 @@ AWAY = "kept pages      16\n"
 BYTES = "0x07\t0x07\n"
 
 
-def looks(output, commands):
-    """What each look at kept memory printed, and each status."""
+def away_at_each_look(batch, program, commands, hits):
+    """Run the commands: kept memory stays away with its bytes, and so many hits are told."""
+    output = batch.run(commands, program=[program])
     assert len(output.parts) == len(commands), output
     pairs = list(zip(commands, output.parts, strict=True))
-    seen = [text for command, text in pairs if command == LOOK[0]]
-    status = [text for command, text in pairs if command == LOOK[1]]
-    return seen, status
+    assert all(text.endswith(BYTES) for command, text in pairs if command == LOOK[0]), output
+    assert all(AWAY in text for command, text in pairs if command == LOOK[1]), output
+    assert len([text for text in output.parts if "\nwrite at " in text]) == hits, output
+    assert not [line for line in output.complaints() if "pagezap" in line], output
 
 
 def test_a_resume_of_the_other_hides_nothing_here(batch, program):
@@ -27,13 +29,7 @@ def test_a_resume_of_the_other_hides_nothing_here(batch, program):
         "inferior 2", *LOOK, "uffd-delete", "continue", "inferior 1", *LOOK, "continue", *LOOK,
         "kill inferiors 1",
     ]  # fmt: skip
-    output = batch.run(commands, program=[program])
-    seen, status = looks(output, commands)
-    assert all(each.endswith(BYTES) for each in seen), output
-    assert all(AWAY in each for each in status), output
-    hits = [text for text in output.parts if "\nwrite at " in text]
-    assert len(hits) == 3, output
-    assert not [line for line in output.complaints() if "pagezap" in line], output
+    away_at_each_look(batch, program, commands, hits=3)
 
 
 def test_all_run_together(batch, program):
@@ -45,13 +41,7 @@ def test_all_run_together(batch, program):
     for _ in range(4):
         commands += ["continue", "inferior 1", *LOOK, "inferior 2", *LOOK]
     commands += ["kill inferiors 1 2"]
-    output = batch.run(commands, program=[program])
-    seen, status = looks(output, commands)
-    assert all(each.endswith(BYTES) for each in seen), output
-    assert all(AWAY in each for each in status), output
-    hits = [text for text in output.parts if "\nwrite at " in text]
-    assert len(hits) == 4, output
-    assert not [line for line in output.complaints() if "pagezap" in line], output
+    away_at_each_look(batch, program, commands, hits=4)
 
 
 def test_the_child_that_is_followed_has_ended(batch, tmp_path):
