@@ -207,13 +207,9 @@ class Events:
         self._running |= pids
         self._background = False
         self._signals.forget()
-        with self._noting_interrupts():
-            if self._catch.armed:
-                self._catch.arm(resuming=True)
-            self._tell("resuming", pids)
-        if self.interrupted:
-            # Once it runs, as if it were typed then: nothing can stop it yet.
-            gdb.post_event(_interrupt)
+        if self._catch.armed:
+            self._catch.arm(resuming=True)
+        self._tell("resuming", pids)
 
     def _on_prompt(self) -> None:
         self._background = bool(self._running) and bool(_running_pids())
@@ -334,12 +330,6 @@ def _running_pids() -> set[int]:
         for inferior in gdb.inferiors()
         if inferior.pid and any(each.is_running() for each in inferior.threads())
     }
-
-
-def _interrupt() -> None:
-    """Do what Ctrl-C does while the inferior runs."""
-    if _running_pids():
-        gdb.execute("interrupt")
 
 
 def image_mark(pid: int) -> bytes:
