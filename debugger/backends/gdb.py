@@ -224,7 +224,7 @@ class GdbDebugger:
 
     def resume_silently(self) -> Stop:
         """See Debugger."""
-        if self._events.interrupted:
+        if self._events.interrupts.taken():
             return self._events.interrupt()
         return self._stepping.go_on(self._run) if self._stepping else self._run("continue")
 
@@ -232,7 +232,8 @@ class GdbDebugger:
         with self._events.ours():
             self._signals.forget()
             try:
-                gdb.execute(command, to_string=True)
+                with self._events.interrupts.passed_on():
+                    gdb.execute(command, to_string=True)
             except gdb.error as error:
                 raise InjectionError(f"The inferior cannot go on ({_words(error)})") from error
             return self._events.last_stop()
@@ -378,6 +379,10 @@ class GdbDebugger:
         """Tell the listener of the stop at our catchpoint."""
         self._events.serve()
 
+    def about_to_save(self) -> None:
+        """Keep our catchpoint out of what gdb saves."""
+        self._catch.step_aside()
+
     def about_to_run(self, command: str) -> None:
         """Remember the user's command, to carry it over what is not reported."""
         if self._stepping is not None:
@@ -404,6 +409,12 @@ def serve() -> None:
     """Run by the commands of our catchpoint."""
     for debugger in _loaded:
         debugger.serve()
+
+
+def about_to_save() -> None:
+    """Run by gdb's hook before it saves the breakpoints."""
+    for debugger in _loaded:
+        debugger.about_to_save()
 
 
 def about_to_run(command: str) -> None:

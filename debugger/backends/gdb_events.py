@@ -8,13 +8,14 @@ gdb tells of each internal step of a ``next``.
 from __future__ import annotations
 
 import contextlib
-import signal
 from typing import TYPE_CHECKING, Any
 
 import gdb
 
 from pagezap.debugger import procfs
 from pagezap.debugger.api import Stop, Thread
+from pagezap.debugger.backends.gdb_hooks import define_hook
+from pagezap.debugger.backends.gdb_interrupts import Interrupts
 from pagezap.debugger.backends.gdb_show import is_silent, print_stop
 from pagezap.debugger.backends.gdb_signals import STOP_SIGNAL, is_foreign
 from pagezap.debugger.errors import PagezapError
@@ -28,12 +29,7 @@ if TYPE_CHECKING:
 AT_RANDOM = 25
 """auxv entry: sixteen random bytes that each exec makes anew; see getauxval(3)."""
 
-HOOK = """define hook-{command}
-python import pagezap.debugger.backends.gdb as g; g.about_to_release()
-end
-document hook-{command}
-Lets pagezap bring back what it holds before the process is let go.
-end"""
+RELEASE = "Lets pagezap bring back what it holds before the process is let go."
 
 
 def thread_of(native: Any) -> Thread:
@@ -47,6 +43,7 @@ class Events:
     def __init__(self, signals: Signals, catch: StopCatch) -> None:
         """Connect."""
         self.listener: Listener | None = None
+        self.interrupts = Interrupts()
         self.unshown: Stop | None = None
         """A stop that gdb was kept from printing, since it came in a step of ours."""
         self.moved = False
@@ -60,8 +57,6 @@ class Events:
         self._last: Stop | None = None
         self._image: tuple[int, bytes] | None = None
         self._released: set[int] = set()
-        self.interrupted = False
-        """Whether Ctrl-C was typed while the listener served a stop."""
         self._caught: Stop | None = None
         """A stop at our catchpoint that is still to be told of."""
         self._counts: dict[int, tuple[int, int]] = {}
@@ -73,15 +68,18 @@ class Events:
         self._running: set[int] = set()
         """Inferiors, by pid, whose resume the listener has heard of."""
         events = gdb.events
-        events.stop.connect(self._on_stop)
-        events.cont.connect(self._on_cont)
-        events.exited.connect(self._on_exited)
-        events.gdb_exiting.connect(self._on_exiting)
-        events.inferior_call.connect(self._on_call)
-        events.before_prompt.connect(self._on_prompt)
-        events.clear_objfiles.connect(self._on_new_program)
+        guard = self.interrupts.guard
+        events.stop.connect(guard(self._on_stop))
+        events.cont.connect(guard(self._on_cont))
+        events.exited.connect(guard(self._on_exited))
+        events.gdb_exiting.connect(guard(self._on_exiting))
+        events.inferior_call.connect(guard(self._on_call))
+        events.before_prompt.connect(guard(self._on_prompt))
+        events.clear_objfiles.connect(guard(self._on_new_program))
+        # Where no hook runs the release follows the detach: the helper signals nothing
+        # that has no tracer.
         for command in ("detach", "disconnect"):
-            define_hook(command, HOOK)
+            define_hook(command, "about_to_release()", RELEASE)
 
     @contextlib.contextmanager
     def ours(self) -> Iterator[None]:
@@ -153,38 +151,24 @@ class Events:
         self.unshown, self.moved, self._last = None, False, None
         self._telling = True
         try:
-            with self._noting_interrupts():
-                try:
-                    self.listener.stopped(stop)
-                except KeyboardInterrupt:
-                    # Out of gdb itself: what is begun ends here, as at any other stop.
-                    self.interrupt()
-                    self.listener.stopped(self.unshown or Stop("other"))
+            try:
+                self.listener.stopped(stop)
+            except KeyboardInterrupt:
+                # Out of gdb itself: what is begun ends here, as at any other stop.
+                self.interrupt()
+                self.listener.stopped(self.unshown or Stop("other"))
         except PagezapError as error:
             gdb.write(f"pagezap: {error.line()}\n", gdb.STDERR)
         finally:
+            # The inferior stands, as was wished.
+            self.interrupts.taken()
             self._telling = False
             if self.at_end is not None:
                 self.at_end()
             self._show(stop)
 
-    @contextlib.contextmanager
-    def _noting_interrupts(self) -> Iterator[None]:
-        """Take Ctrl-C in Python for a wish to stop, not for an error amid the body."""
-
-        def note(_number: int, _frame: object) -> None:
-            self.interrupted = True
-
-        self.interrupted = False
-        usual = signal.signal(signal.SIGINT, note)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, usual)
-
     def interrupt(self) -> Stop:
         """Stop here as at a SIGINT, and return this stop."""
-        self.interrupted = False
         native = gdb.selected_thread()
         thread = thread_of(native) if native is not None else None
         self.unshown = Stop("signal", signal="SIGINT", thread=thread)
@@ -345,15 +329,3 @@ def image_mark(pid: int) -> bytes:
     except (OSError, gdb.error):
         pass
     return b""
-
-
-def define_hook(command: str, text: str) -> None:
-    """Define the hook that runs before a command, unless the user has one.
-
-    Where the user has one, or the command is not run by name (MI), the release follows
-    the detach: the helper signals nothing that has no tracer.
-    """
-    try:
-        gdb.execute(f"show user hook-{command}", to_string=True)
-    except gdb.error:
-        gdb.execute(text.format(command=command), to_string=True)

@@ -12,16 +12,12 @@ from typing import Any, NamedTuple
 
 import gdb
 
+from pagezap.debugger.backends.gdb_hooks import define_hook
+
 STOP_SIGNAL = "SIGSTOP"
 COMMANDS = "silent\npython import pagezap.debugger.backends.gdb as g; g.serve()"
 """Commands of our catchpoint: gdb runs no others' while it runs these."""
-SAVE_HOOK = "save hook-breakpoints"
-HOOK = f"""define {SAVE_HOOK}
-python import pagezap.debugger.backends.gdb_signals as s; s.about_to_save()
-end
-document {SAVE_HOOK}
-Keeps the catchpoint of pagezap out of the file.
-end"""
+SAVE = "Keeps the catchpoint of pagezap out of the file."
 SI_QUEUE, SI_TKILL, SI_USER = -1, -6, 0
 SAVED = "__pagezap_siginfo"
 """Convenience variable by which a siginfo is put back."""
@@ -161,7 +157,7 @@ class StopCatch:
             if not self._breakpoint.enabled:
                 self._breakpoint.enabled = True
             return
-        _note_saves(self)
+        define_hook("save breakpoints", "about_to_save()", SAVE)
         before = {each.number for each in gdb.breakpoints()}
         last = _convenience("bpnum")
         command = f"catch signal {STOP_SIGNAL}"
@@ -216,26 +212,6 @@ class StopCatch:
         """Whether it has that breakpoint number."""
         made = self._breakpoint
         return made is not None and made.is_valid() and made.number == number
-
-
-_catches: list[StopCatch] = []
-
-
-def _note_saves(catch: StopCatch) -> None:
-    """Hear before gdb saves the breakpoints, unless the user has a hook for it."""
-    if catch in _catches:
-        return
-    _catches.append(catch)
-    try:
-        gdb.execute(f"show user {SAVE_HOOK}", to_string=True)
-    except gdb.error:
-        gdb.execute(HOOK, to_string=True)
-
-
-def about_to_save() -> None:
-    """Run by gdb's hook before it saves the breakpoints."""
-    for catch in _catches:
-        catch.step_aside()
 
 
 def _convenience(name: str) -> Any:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gdb
 
 from pagezap.debugger.api import Stop
-from pagezap.debugger.backends.gdb_events import define_hook, thread_of
+from pagezap.debugger.backends.gdb_events import thread_of
 from pagezap.debugger.backends.gdb_goals import (
     Exit,
     Goal,
@@ -31,6 +31,7 @@ from pagezap.debugger.backends.gdb_goals import (
     run_to,
     until_goals,
 )
+from pagezap.debugger.backends.gdb_hooks import define_hook
 from pagezap.debugger.backends.gdb_signals import STOP_SIGNAL
 from pagezap.debugger.backends.gdb_symbols import frame_text
 from pagezap.debugger.errors import InjectionError
@@ -47,12 +48,7 @@ CARRIED = LINES | INSTRUCTIONS | PLACES | {"finish"}
 PLAIN = frozenset({"continue", "jump", "signal"})
 """Commands that continue: they end what an earlier one left that failed."""
 
-HOOK = """define hook-{command}
-python import pagezap.debugger.backends.gdb as g; g.about_to_run("{command}")
-end
-document hook-{command}
-Tells pagezap what runs, to carry it over accesses that are not reported.
-end"""
+CARRY = "Tells pagezap what runs, to carry it over accesses that are not reported."
 
 
 class Course(NamedTuple):
@@ -91,10 +87,11 @@ class Stepping:
         """Notes the return of the course's frame, where it matters."""
         self._switched = False
         """Whether it was said that the command's thread is selected again."""
-        gdb.events.cont.connect(self._on_cont)
+        guard = events.interrupts.guard
+        gdb.events.cont.connect(guard(self._on_cont))
         # What follows has nothing at the old addresses.
-        gdb.events.exited.connect(self._on_end)
-        gdb.events.clear_objfiles.connect(self._on_end)
+        gdb.events.exited.connect(guard(self._on_end))
+        gdb.events.clear_objfiles.connect(guard(self._on_end))
 
     # -- what is under way ---------------------------------------------------------
     def arm(self) -> None:
@@ -102,7 +99,7 @@ class Stepping:
         if not self._armed:
             self._armed = True
             for command in sorted(CARRIED | PLAIN):
-                define_hook(command, HOOK)
+                define_hook(command, f'about_to_run("{command}")', CARRY)
 
     def disarm(self) -> None:
         """Hear of none; the hooks stay and do nothing."""

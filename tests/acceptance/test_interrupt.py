@@ -1,7 +1,8 @@
-"""Control-C amid a storm of hits that nobody is told of is a stop like any other."""
+"""Control-C is a stop like any other: amid hits that nobody is told of, and after one."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 
@@ -11,10 +12,12 @@ PROGRAM = r"""
 #include <pthread.h>
 #include <sys/mman.h>
 long *area;
+volatile int storm = 1;
 static void *busy(void *at)
 {
     for (long i = 0;; i++)
-        *(volatile long *)at = i;
+        if (storm || i % 100000000 == 0)
+            *(volatile long *)at = i;
     return 0;
 }
 __attribute__((noinline)) void begin(void) { }
@@ -54,3 +57,53 @@ def test_it_is_a_stop_by_sigint(interactive, program):
     assert "area[2]" in gdb.command("uffd-list")
     gdb.command("kill")
     gdb.quit()
+
+
+@pytest.fixture
+def running(program):
+    process = subprocess.Popen([program])
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("hits", ["many", "few", "none any more"])
+def test_it_stops_an_attached_program(running, interactive, hits):
+    gdb = interactive(pid=running)
+    gdb.run(["set confirm off"])
+    if hits != "many":
+        gdb.command("set var storm = 0")
+    if hits == "none any more":
+        gdb.command("uffd-watch --temporary area[2]")
+        assert "Uffd watchpoint 1" in gdb.command("continue")
+    else:
+        gdb.command("uffd-watch --condition 0 area[2]")
+    for number in range(4):
+        gdb.send("continue\n")
+        gdb.read_until("Continuing.")
+        time.sleep(0.2 + number * 0.013)
+        gdb.interrupt()
+        shown = gdb.read_until(gdb.PROMPT)
+        assert "received signal SIGINT, Interrupt." in shown, shown
+        for word in ("Python", "Traceback", "pagezap:", "Quit"):
+            assert word not in shown, shown
+    gdb.command("detach")
+    gdb.quit()
+
+
+def test_it_stops_one_whose_memory_is_just_taken_away(interactive, inferiors):
+    running = inferiors.start("keepmem.c", str(64 << 20))
+    gdb = interactive(pid=running.pid)
+    gdb.command(f"zap --keep {running.control.base:#x}, +64M")
+    for number in range(8):
+        gdb.send("continue\n")
+        gdb.read_until("Continuing.")
+        # At another moment of the resume each time.
+        time.sleep(number * 0.003)
+        gdb.interrupt()
+        shown = gdb.read_until(gdb.PROMPT)
+        assert "received signal SIGINT, Interrupt." in shown, shown
+    gdb.command("detach")
+    gdb.quit()
+    assert os.waitpid(running.pid, os.WNOHANG) == (0, 0)
+    running.assert_clean()

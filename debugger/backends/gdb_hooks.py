@@ -1,0 +1,25 @@
+"""Hooks of gdb's commands, as a user defines them, that call us before a command runs."""
+
+from __future__ import annotations
+
+import gdb
+
+HOOK = """define {hook}
+python import pagezap.debugger.backends.gdb as g; g.{call}
+end
+document {hook}
+{purpose}
+end"""
+
+
+def define_hook(command: str, call: str, purpose: str) -> None:
+    """Run ``call``, of the backend's module, before ``command``.
+
+    Not where the user has a hook there already, nor where MI does the same by another name.
+    """
+    *prefix, name = command.split()
+    hook = " ".join([*prefix, f"hook-{name}"])
+    try:
+        gdb.execute(f"show user {hook}", to_string=True)
+    except gdb.error:
+        gdb.execute(HOOK.format(hook=hook, call=call, purpose=purpose), to_string=True)

@@ -1,0 +1,103 @@
+"""Ctrl-C while Python works on a stop or a resume: a wish to stop, not an error amid the work.
+
+Two things would make an error of it. Each call of gdb's that Python makes looks for it and
+raises KeyboardInterrupt: so the signal is blocked meanwhile, and asked for. Where it comes
+just before that or after, Python's handler raises: so ours notes it there instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import signal
+from typing import TYPE_CHECKING, Any
+
+import gdb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import CodeType, FrameType
+
+CTRL_C = frozenset({signal.SIGINT})
+SIGACTION_ROOM = 256
+"""Bytes that hold libc's struct sigaction, whatever the architecture."""
+
+
+class Interrupts:
+    """Keeps Ctrl-C from our work, and remembers that it was typed."""
+
+    def __init__(self) -> None:
+        """Be asked before Python raises KeyboardInterrupt."""
+        self._noted = False
+        self._guards: set[CodeType] = set()
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            _set_python_handler(self._on_sigint)
+
+    def guard(self, callback: Callable[..., None]) -> Callable[..., None]:
+        """Return the callback of an event so that Ctrl-C does not break it off.
+
+        Where the inferior runs at its end, it is interrupted.
+        """
+
+        def guarded(*event: Any) -> None:
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, CTRL_C)
+            try:
+                callback(*event)
+            finally:
+                if self._waits():
+                    self._note()
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+        self._guards.add(guarded.__code__)
+        return guarded
+
+    @contextlib.contextmanager
+    def passed_on(self) -> Iterator[None]:
+        """Let gdb have Ctrl-C in the body, amid what is guarded: there the inferior runs."""
+        mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, CTRL_C)
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def taken(self) -> bool:
+        """Return whether Ctrl-C was typed amid what is guarded, once."""
+        noted = self._waits() or self._noted
+        self._noted = False
+        return noted
+
+    @staticmethod
+    def _waits() -> bool:
+        return signal.sigtimedwait(CTRL_C, 0) is not None
+
+    def _on_sigint(self, number: int, frame: FrameType | None) -> None:
+        """Python's handler, which runs between two steps of ``frame``."""
+        outer = frame
+        while outer is not None:
+            if outer.f_code in self._guards:
+                self._note()
+                return
+            outer = outer.f_back
+        signal.default_int_handler(number, frame)
+
+    def _note(self) -> None:
+        self._noted = True
+        gdb.post_event(self._interrupt)
+
+    def _interrupt(self) -> None:
+        """Interrupt the inferior where it runs, as gdb does where it sees Ctrl-C itself."""
+        if self.taken() and any(each.is_running() for each in gdb.selected_inferior().threads()):
+            gdb.execute("interrupt")
+
+
+def _set_python_handler(handler: Any) -> None:
+    """Set what Python does at SIGINT; the handler of gdb's own stays.
+
+    ``signal.signal`` puts Python's in its place, which gdb 18 does not undo: no attached
+    program could be interrupted any more.
+    """
+    libc = ctypes.CDLL(None)
+    native = ctypes.create_string_buffer(SIGACTION_ROOM)
+    libc.sigaction(signal.SIGINT, None, native)
+    signal.signal(signal.SIGINT, handler)
+    libc.sigaction(signal.SIGINT, native, None)
