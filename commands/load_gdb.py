@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pagezap.commands.framework.registry import register
 from pagezap.commands.session.context import Context
-from pagezap.debugger.backends import gdb as backend
+from pagezap.debugger.backends import gdb_calls as backend
 
 if TYPE_CHECKING:
     from pagezap.debugger.api import Debugger

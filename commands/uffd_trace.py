@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pagezap.commands.framework.command import Command, Result
 from pagezap.commands.framework.options import Operands, Option
 from pagezap.commands.framework.scan import unquote
+from pagezap.commands.memory.text import count
 from pagezap.debugger.errors import UsageError
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ system call that made the access, and `by' who did: inferior, debugger, other-pr
         _export(events, arguments.value("format") or _format_of(path), path)
         return DoneResult(
             {"file": path, "events": len(events), "dropped": dropped},
-            f"{len(events)} events written to {path}",
+            f"{count(len(events), 'event')} written to {path}",
         )
 
 

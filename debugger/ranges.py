@@ -88,7 +88,7 @@ def round_in(start: int, length: int, text: str, page: int = PAGE) -> tuple[int,
     last = (start + length) - (start + length) % page
     if last <= first:
         raise RangeError(
-            f"{text} holds no whole page: {length} bytes at {start:#x}, pages are {page} bytes",
+            f"{text} holds no whole page: {start:#x}, +{length}; pages are {page} bytes",
             hint="--round out takes every page it touches, its neighbours' bytes included",
             kind="no-whole-page",
         )
@@ -283,7 +283,7 @@ class _Reader:
         if end > TOP:
             raise RangeError(
                 f"{text} goes beyond the end of the address space",
-                hint=f"{length} bytes do not fit behind {start:#x}",
+                hint=f"+{length} does not fit behind {start:#x}",
                 kind="wrapped-range",
             )
         touched = [each for each in self._mappings if each.start < end and start < each.end]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pagezap.commands.memory.text import count
 from pagezap.debugger.errors import PermissionRefusedError
 
 if TYPE_CHECKING:
@@ -237,7 +238,9 @@ def _process_checks(pid: int, *, ours: bool) -> list[Check]:
         Check(
             "process-seccomp",
             available=not filtered,
-            detail=f"{len(filtered)} threads under a seccomp filter" if filtered else "no filter",
+            detail=f"{count(len(filtered), 'thread')} under a seccomp filter"
+            if filtered
+            else "no filter",
             fix="start the program without its sandbox",
         ),
         Check(

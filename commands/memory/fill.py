@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pagezap.commands.framework.options import Option
+from pagezap.commands.memory.text import count
 from pagezap.debugger.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Fill:
         needed = piece.end - target.start
         if piece.start < target.start or self.length < needed:
             raise UsageError(
-                f"{self.path} has {self.length} bytes, the pages want {needed}"
+                f"{self.path} has {count(self.length, 'byte')}, the pages want {needed}"
                 if piece.start >= target.start
                 else "A file cannot fill a page of which the range covers only the end",
                 hint="Use a longer file or a range of whole pages",

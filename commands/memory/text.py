@@ -15,7 +15,7 @@ def size(length: int) -> str:
     value = float(length)
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if value < STEP or unit == "GiB":
-            return f"{length} bytes" if unit == "bytes" else f"{value:.4g} {unit}"
+            return count(length, "byte") if unit == "bytes" else f"{value:.4g} {unit}"
         value /= STEP
     return f"{length} bytes"
 

@@ -23,7 +23,7 @@ from pagezap.debugger.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pagezap.debugger.api import CommandSpec, Listener
     from pagezap.debugger.backends.gdb_signals import Held
@@ -366,6 +366,7 @@ class GdbDebugger:
 
     def _entering(self, typed: bool) -> None:
         self._typed = typed
+        self._events.interrupts.begin()
 
     def set_listener(self, listener: Listener) -> None:
         """See Debugger."""
@@ -387,40 +388,6 @@ class GdbDebugger:
         """Remember the user's command, to carry it over what is not reported."""
         if self._stepping is not None:
             self._stepping.begins(command)
-
-
-_loaded: list[GdbDebugger] = []
-
-
-def load(register: Callable[[GdbDebugger], None]) -> None:
-    """Give ``register`` the debugger, the same one each time."""
-    if not _loaded:
-        _loaded.append(GdbDebugger())
-    register(_loaded[0])
-
-
-def about_to_release() -> None:
-    """Run by gdb's hooks before it lets the inferior go."""
-    for debugger in _loaded:
-        debugger.about_to_release()
-
-
-def serve() -> None:
-    """Run by the commands of our catchpoint."""
-    for debugger in _loaded:
-        debugger.serve()
-
-
-def about_to_save() -> None:
-    """Run by gdb's hook before it saves the breakpoints."""
-    for debugger in _loaded:
-        debugger.about_to_save()
-
-
-def about_to_run(command: str) -> None:
-    """Run by gdb's hooks before a command that runs the inferior."""
-    for debugger in _loaded:
-        debugger.about_to_run(command)
 
 
 def _is_at(native: Any, address: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gdb
 
 HOOK = """define {hook}
-python import pagezap.debugger.backends.gdb as g; g.{call}
+python import pagezap.debugger.backends.gdb_calls as g; g.{call}
 end
 document {hook}
 {purpose}
@@ -13,7 +13,7 @@ end"""
 
 
 def define_hook(command: str, call: str, purpose: str) -> None:
-    """Run ``call``, of the backend's module, before ``command``.
+    """Run ``call``, of ``gdb_calls``, before ``command``.
 
     Not where the user has a hook there already, nor where MI does the same by another name.
     """

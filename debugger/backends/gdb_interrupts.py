@@ -8,7 +8,6 @@ just before that or after, Python's handler raises: so ours notes it there inste
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +26,16 @@ class Interrupts:
     """Keeps Ctrl-C from our work, and remembers that it was typed."""
 
     def __init__(self) -> None:
-        """Be asked before Python raises KeyboardInterrupt."""
+        """Note nothing before ``begin``."""
+        self._begun = False
         self._noted = False
         self._guards: set[CodeType] = set()
+
+    def begin(self) -> None:
+        """Be asked from here on before Python raises KeyboardInterrupt."""
+        if self._begun:
+            return
+        self._begun = True
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             _set_python_handler(self._on_sigint)
 
@@ -96,6 +102,8 @@ def _set_python_handler(handler: Any) -> None:
     ``signal.signal`` puts Python's in its place, which gdb 18 does not undo: no attached
     program could be interrupted any more.
     """
+    import ctypes
+
     libc = ctypes.CDLL(None)
     native = ctypes.create_string_buffer(SIGACTION_ROOM)
     libc.sigaction(signal.SIGINT, None, native)

@@ -15,7 +15,7 @@ import gdb
 from pagezap.debugger.backends.gdb_hooks import define_hook
 
 STOP_SIGNAL = "SIGSTOP"
-COMMANDS = "silent\npython import pagezap.debugger.backends.gdb as g; g.serve()"
+COMMANDS = "silent\npython import pagezap.debugger.backends.gdb_calls as g; g.serve()"
 """Commands of our catchpoint: gdb runs no others' while it runs these."""
 SAVE = "Keeps the catchpoint of pagezap out of the file."
 SI_QUEUE, SI_TKILL, SI_USER = -1, -6, 0

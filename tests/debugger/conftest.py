@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 HEAD = """
 import json, os, sys
 sys.path.insert(0, {path!r})
-from pagezap.debugger.backends import gdb as backend
+from pagezap.debugger.backends import gdb_calls as backend
 from pagezap.debugger.inject import Injector
 from pagezap.debugger import errors, procfs, ranges
 class Listener:
