@@ -202,6 +202,9 @@ class Debugger(Protocol):
     def confirm(self, question: str) -> bool:
         """Ask the user where the debugger asks (interactive, confirm on); else True."""
 
+    def uninterrupted(self) -> AbstractContextManager[None]:
+        """Keep Ctrl-C from the body, which must not be left half done; it comes at its end."""
+
     def interactive(self) -> bool:
         """Return whether a person is at the prompt."""
 

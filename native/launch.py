@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import select
-import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -107,8 +106,6 @@ def start(
     if not os.access(executable, os.X_OK):
         raise LaunchError(f"no helper at {executable}")
     reader, writer = os.pipe()
-    # gdb blocks SIGCHLD and others in its threads; a blocked mask would be inherited.
-    mask = signal.pthread_sigmask(signal.SIG_SETMASK, [])
     try:
         process = subprocess.Popen(
             _arguments(place, executable, writer, no_move, ring),
@@ -121,7 +118,6 @@ def start(
             process_group=0,
         )
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(writer)
     try:
         _wait_ready(reader)

@@ -197,8 +197,10 @@ class Gdb:
         if message == "running":
             self._running = True
         elif message == "stopped":
+            # Without a reason it says only that what was told before has come to its end.
+            if self._running or "reason" in payload or self._reply.stop is None:
+                self._reply.stop = payload
             self._running = False
-            self._reply.stop = payload
 
     def _answered(self, record: Mapping[str, object]) -> None:
         token, payload = record["token"], record["payload"]

@@ -43,9 +43,10 @@ class Context:
 
         session = self.session()
         if session is None:
-            session = create(self.debugger, no_move=no_move)
-            session.at_rest = self._rest
-            self._sessions[session.pid] = session
+            with self.debugger.uninterrupted():
+                session = create(self.debugger, no_move=no_move)
+                session.at_rest = self._rest
+                self._sessions[session.pid] = session
         return session
 
     def release(self) -> ReleaseResult:
@@ -53,11 +54,12 @@ class Context:
         session = self.session()
         if session is None:
             return ReleaseResult(had_session=False)
-        del self._sessions[session.pid]
-        try:
-            return ReleaseResult(had_session=True, refaulted=session.release())
-        finally:
-            self._rest()
+        with self.debugger.uninterrupted():
+            del self._sessions[session.pid]
+            try:
+                return ReleaseResult(had_session=True, refaulted=session.release())
+            finally:
+                self._rest()
 
     def _rest(self) -> None:
         """Let the debugger show each stop again where no session awaits one of its own."""

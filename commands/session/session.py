@@ -43,6 +43,8 @@ class Session:
         """Whether all is shown for the debugger's call of a function only."""
         self._stopped = True
         """Sessions are set up in a stopped inferior."""
+        self._passed_over: set[int] = set()
+        """Threads whose hit was dropped in a call: the debugger may still have the signal."""
 
     @property
     def own_ranges(self) -> list[tuple[int, int]]:
@@ -141,7 +143,7 @@ class Session:
         if self.watches.armed:
             for thread in self._debugger.threads():
                 while self.client.hit_take(thread.tid) is not None:
-                    pass
+                    self._passed_over.add(thread.tid)
         if self._opened:
             self._opened = False
             self.hide()
@@ -168,6 +170,7 @@ class Session:
         Left alone they would stop the inferior for good once it runs without us. A thread
         with such a signal takes it before it runs anything, so a step of it ends there;
         one whose signal was swallowed already stands before an access, which is open now.
+        What the debugger has taken from the kernel and not told yet cannot be asked for.
         """
         if not self.watches.armed:
             return
@@ -177,12 +180,14 @@ class Session:
             while hit is not None and (more := self.client.hit_take(thread.tid)) is not None:
                 hit = more
             queued = procfs.has_pending(self.pid, thread.tid, signal.SIGSTOP)
-            if not queued and (hit is None or hit.kernel):
+            hidden = thread.tid in self._passed_over
+            if not (queued or hidden) and (hit is None or hit.kernel):
                 continue
             self._debugger.select_thread(thread)
             stop = self._debugger.step_instruction()
             if stop.reason == "signal" and stop.signal == "SIGSTOP":
                 self._debugger.discard_signal()
+        self._passed_over.clear()
         self._debugger.select_thread(selected)
 
 

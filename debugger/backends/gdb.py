@@ -11,6 +11,7 @@ import gdb
 
 from pagezap.debugger import procfs
 from pagezap.debugger.api import Inferior, Location, Stop, Thread, Value
+from pagezap.debugger.backends import gdb_front_end
 from pagezap.debugger.backends.gdb_events import Events, thread_of
 from pagezap.debugger.backends.gdb_signals import Signals, StopCatch, is_foreign
 from pagezap.debugger.backends.gdb_target import check_live_and_local
@@ -24,6 +25,7 @@ from pagezap.debugger.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from pagezap.debugger.api import CommandSpec, Listener
     from pagezap.debugger.backends.gdb_signals import Held
@@ -185,7 +187,7 @@ class GdbDebugger:
         with self._events.ours():
             try:
                 with self._held_alone():
-                    _pass_result_on(gdb.execute("stepi", to_string=True))
+                    gdb_front_end.pass_result_on(gdb.execute("stepi", to_string=True))
             except gdb.error as error:
                 raise InjectionError(f"A thread cannot be stepped ({_words(error)})") from error
             stop = self._events.last_stop()
@@ -233,10 +235,12 @@ class GdbDebugger:
             self._signals.forget()
             try:
                 with self._events.interrupts.passed_on():
-                    gdb.execute(command, to_string=True)
+                    text = gdb.execute(command, to_string=True)
             except gdb.error as error:
                 raise InjectionError(f"The inferior cannot go on ({_words(error)})") from error
-            return self._events.last_stop()
+            stop = self._events.last_stop()
+            gdb_front_end.pass_stop_on(text, stop)
+            return stop
 
     # -- signals -----------------------------------------------------------------
     def discard_signal(self) -> None:
@@ -341,10 +345,12 @@ class GdbDebugger:
                 return answer[0] == "y"
             gdb.write("Please answer y or n.\n")
 
+    def uninterrupted(self) -> AbstractContextManager[None]:
+        """See Debugger."""
+        return self._events.interrupts.put_off()
+
     def interactive(self) -> bool:
         """See Debugger. gdb says of each command whether it was typed."""
-        import os
-
         return self._typed and os.isatty(0)
 
     def set_convenience(self, name: str, value: int) -> None:
@@ -397,19 +403,6 @@ def _is_at(native: Any, address: int) -> bool:
     }:
         return False
     return any(each.address == address for each in native.locations)
-
-
-def _pass_result_on(text: str) -> None:
-    """Send a front end the result record that gdb 18 puts among a command's text.
-
-    It is the answer to the front end's command that made the first step; without it the
-    front end waits for ever. Older ones send it on their own.
-    """
-    for line in text.splitlines():
-        token, mark, word = line.partition("^")
-        if mark and word == "running" and (not token or token.isdigit()):
-            gdb.flush()
-            os.write(1, f"{line}\n".encode())
 
 
 def _has_parameter(name: str) -> bool:

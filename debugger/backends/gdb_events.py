@@ -304,7 +304,8 @@ def _hit_counts() -> dict[int, tuple[int, int]]:
 
 def _has_stopped(before: tuple[int, int] | None, now: tuple[int, int] | None) -> bool:
     """Return whether a breakpoint counted a hit, and did not ignore it."""
-    return before is None or now is None or (now[0] > before[0] and now[1] == before[1])
+    # It may have ignored some before the one at which it stopped.
+    return before is None or now is None or now[0] - before[0] > before[1] - now[1]
 
 
 def _running_pids() -> set[int]:

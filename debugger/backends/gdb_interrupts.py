@@ -66,6 +66,15 @@ class Interrupts:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
+    @contextlib.contextmanager
+    def put_off(self) -> Iterator[None]:
+        """Keep Ctrl-C from the body of a command; its end raises KeyboardInterrupt then."""
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, CTRL_C)
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
     def taken(self) -> bool:
         """Return whether Ctrl-C was typed amid what is guarded, once."""
         noted = self._waits() or self._noted

@@ -108,7 +108,9 @@ class Signals:
                 gdb.execute(f"set var $_siginfo = ${SAVED}", to_string=True)
         self._at[tid] = held.name
         for name in held.more:
-            _send(pid, tid, name)
+            # A Ctrl-C for one, which gdb lets nobody have.
+            if handling(name).passed:
+                _send(pid, tid, name)
 
 
 def _send(pid: int, tid: int, name: str) -> None:

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -94,23 +95,35 @@ static void say_ready(int fd, const char *why, int error)
 	}
 	if (why)
 		dprintf(fd, "%s: %s\n", why, strerror(-error));
-	else if (write(fd, "", 1) < 0)
-		return; /* nobody waits */
+	else
+		(void)!write(fd, "", 1); /* nobody waits where it fails */
 	close(fd);
 }
 
 /*
- * True in the parent, which is to end. A process group of its own: no key of a terminal reaches
- * it. Not a session of its own, for that is a scheduling group too (sched(7), autogroup), and
- * a thread of ours wakes, and gives way to, one of the inferior's best within the same group.
+ * A positive number in the parent, which is to end; -errno. A process group of its own: no key of a
+ * terminal reaches it. Not a session of its own, for that is a scheduling group too (sched(7),
+ * autogroup), and a thread of ours wakes, and gives way to, one of the inferior's best within the
+ * same group.
  */
-static bool daemonize(void)
+static int daemonize(void)
 {
 	pid_t pid = fork();
 
+	if (pid < 0)
+		return -errno;
 	if (pid == 0)
 		setpgid(0, 0);
-	return pid > 0;
+	return pid;
+}
+
+/* A debugger starts us with signals blocked that are its own. */
+static void unblock_signals(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 static int serve(struct pz_options *o)
@@ -124,8 +137,16 @@ static int serve(struct pz_options *o)
 	if (o->ready_fd >= 0)
 		fcntl(o->ready_fd, F_SETFD, FD_CLOEXEC);
 	/* A child of init, not of a debugger that waits for its own children. */
-	if (o->ready_fd >= 0 && daemonize())
-		return 0;
+	if (o->ready_fd >= 0) {
+		error = daemonize();
+		if (error > 0)
+			return 0;
+		if (error < 0) {
+			say_ready(o->ready_fd, "fork", error);
+			return 1;
+		}
+	}
+	unblock_signals();
 	mallopt(M_ARENA_MAX, 1);
 	error = pz_session_init(s, o, &why);
 	if (error) {

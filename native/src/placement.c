@@ -119,7 +119,7 @@ static void heat(struct pz_session *s, pid_t tid)
 		cool(s);
 		return;
 	}
-	if (cpu == p->cpu && atomic_load(&p->hot)) {
+	if (cpu == p->cpu && (atomic_load(&p->hot) || !p->may_idle)) {
 		p->usual_ns = p->gap_ns; /* not moved: this is its pace now */
 		return;
 	}
@@ -144,6 +144,8 @@ static bool starves(struct pz_session *s, pid_t tid)
 		 its = pz_cache_sched(&s->sched_files, s->options.pid, tid).ran_ns,
 		 before = p->waited_ns;
 
+	if (!its)
+		return false; /* it has ended */
 	p->waited_ns = own - its;
 	return atomic_load(&p->hot) && (int64_t)(p->waited_ns - before) > WAITED_NS;
 }
@@ -179,7 +181,9 @@ void pz_place_fault(struct pz_session *s, pid_t tid)
 	if (p->in_row == 0)
 		p->row_start_ns = now;
 	if (++p->in_row < ROW) {
-		if (p->cpu >= 0 && slowed(p))
+		if (p->cpu >= 0 && p->may_idle && !atomic_load(&p->hot))
+			cool(s); /* the main thread has ended it */
+		else if (p->cpu >= 0 && slowed(p))
 			heat(s, tid);
 		return;
 	}

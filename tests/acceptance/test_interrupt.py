@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from harness import observe
+
 PROGRAM = r"""
 #include <pthread.h>
 #include <sys/mman.h>
@@ -106,4 +108,41 @@ def test_it_stops_one_whose_memory_is_just_taken_away(interactive, inferiors):
     gdb.command("detach")
     gdb.quit()
     assert os.waitpid(running.pid, os.WNOHANG) == (0, 0)
+    running.assert_clean()
+
+
+TYPED_IN = """python
+import os, signal
+from {module} import {name} as old
+def new(*a, **k):
+    os.kill(os.getpid(), signal.SIGINT)
+    return old(*a, **k)
+import {module}
+{module}.{name} = new
+end
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("pagezap.native.launch", "_wait_ready"), ("pagezap.commands.session.install", "_move_up")],
+)
+def test_typed_while_a_session_is_set_up_it_leaves_all_or_nothing(
+    interactive, inferiors, tmp_path, module, name
+):
+    running = inferiors.start("keepmem.c", str(1 << 20))
+    gdb = interactive(pid=running.pid)
+    script = tmp_path / "typed.gdb"
+    script.write_text(TYPED_IN.format(module=module, name=name))
+    gdb.command(f"source {script}")
+    watch = f"uffd-watch {running.control.base:#x}, +8"
+    shown = gdb.command(watch)
+    # gdb may have passed it on to the inferior, in whose step it came.
+    assert "Quit" in shown or "received signal SIGINT" in shown, shown
+    assert "helper " in gdb.command("uffd-status")
+    assert "Uffd watchpoint" in gdb.command(watch)
+    gdb.command("uffd-release")
+    assert observe.helpers_of(running.pid) == []
+    gdb.command("detach")
+    gdb.quit()
     running.assert_clean()

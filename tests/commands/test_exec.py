@@ -226,3 +226,47 @@ def test_python_variables_of_a_packaged_gdb_do_not_reach_the_program(execute, tm
         pytest.skip("no system Python")
     done = execute("-c", "run", "--", python, "-c", script)
     assert "False False" in done.stderr, done
+
+
+UNREPORTED = r"""
+#include <sys/mman.h>
+long *page;
+__attribute__((noinline)) void work(long n) { page[1] = n; }
+__attribute__((noinline)) void after(long n) { page[1] = -n; }
+int main(void)
+{
+    page = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    page[0] = 1;
+    work(1), after(1), after(2), after(3), after(4);
+    return 0;
+}
+"""
+
+
+@pytest.fixture
+def unreported(tmp_path):
+    (tmp_path / "u.c").write_text(UNREPORTED)
+    binary = tmp_path / "u"
+    subprocess.run(["gcc", "-g", "-O0", "-o", binary, tmp_path / "u.c"], check=True)
+    return str(binary)
+
+
+def test_a_breakpoint_after_a_write_that_is_not_reported(execute, unreported):
+    done = execute(
+        "--json", "-c", "break work", "-c", "break after", "-c", "run",
+        "-c", "uffd-watch page[500]", "-c", "continue", "-c", "delete", "-c", "continue",
+        "--", unreported,
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    met, _, ended = objects(done)[-3:]
+    assert met["stop"]["reason"] == "breakpoint"
+    assert met["stop"]["breakpoint"] == 2
+    assert met["stop"]["symbol"].startswith("after")
+    assert "Breakpoint 2, after (n=1)" in met["output"]
+    assert ended["stop"]["reason"] == "exited"
+
+
+def test_a_breakpoint_that_ignores_some_hits_after_such_a_write(batch, unreported):
+    commands = ["break 10", "break after", "run", "ignore 2 2", "uffd-watch page[500]", "until"]
+    output = batch.run(commands, program=[unreported])
+    assert "Breakpoint 2, after (n=3)" in output.parts[-1], output
