@@ -18,20 +18,23 @@ if TYPE_CHECKING:
 class WatchResult(Result):
     """The watch that was made."""
 
-    def __init__(self, watch: Watch) -> None:
-        """Show ``watch``."""
+    def __init__(self, watch: Watch, note: str) -> None:
+        """Show ``watch``, and a note on it where there is one."""
         self._watch = watch
+        self._note = note
 
     def json(self) -> dict[str, object]:
         """Return the keys that commands.md fixes."""
         from pagezap.commands.memory.watching import body
 
-        return {"watch": body(self._watch)}
+        return {"watch": body(self._watch), "note": self._note or None}
 
     def text(self) -> str:
         """Return the line that gdb's own watch prints, in our words."""
         watch = self._watch
-        return f"Uffd {'trace' if watch.mode == 'trace' else 'watch'}point {watch.id}: {watch.text}"
+        kind = "trace" if watch.mode == "trace" else "watch"
+        note = f"\n{self._note}" if self._note else ""
+        return f"Uffd {kind}point {watch.id}: {watch.text}{note}"
 
 
 class UffdWatch(Command):
@@ -46,7 +49,8 @@ the range never stop it. With --trace accesses are recorded (see uffd-trace) and
 inferior never stops; after a record its page goes unrecorded for a few milliseconds.
 
 A condition with blanks in it is written in quotes or parentheses. It is evaluated
-at each hit, in the frame of the access; $_uffd_watch and $_uffd_addr hold the hit."""
+at each hit, in the frame of the access; $_uffd_watch and $_uffd_addr hold the hit.
+Where that fails the hit is reported."""
     options = (
         Option("write", "writes; the default"),
         Option("read", "reads"),
@@ -98,8 +102,7 @@ at each hit, in the frame of the access; $_uffd_watch and $_uffd_addr hold the h
         _check_memory(target, ours=scene.session is not None)
         if thread is not None:
             _check_thread(context, thread)
-        if condition is not None:
-            _check_condition(context, condition)
+        note = _check_condition(context, condition) if condition is not None else ""
         if not trace:
             context.debugger.check_modes(stops=True)
         session = scene.require_session()
@@ -115,7 +118,7 @@ at each hit, in the frame of the access; $_uffd_watch and $_uffd_addr hold the h
                 ignore=ignore or 0,
                 temporary=arguments.flag("temporary"),
             )
-        return WatchResult(watch)
+        return WatchResult(watch, note)
 
 
 def _check_memory(target: Target, *, ours: bool) -> None:
@@ -175,13 +178,19 @@ def _check_thread(context: Context, number: int) -> None:
         )
 
 
-def _check_condition(context: Context, condition: str) -> None:
-    """Refuse a condition that the debugger cannot evaluate here."""
+def _check_condition(context: Context, condition: str) -> str:
+    """Refuse a condition that is wrong; return a note on one with a name unknown here.
+
+    It may be a variable of the function that makes the access.
+    """
     try:
         context.debugger.evaluate(condition)
     except PagezapError as error:
+        if error.kind == "no-symbol":
+            return f"{error.message}: the condition is tried at each hit"
         raise UsageError(
             f"Condition {condition}: {error.message}",
             hint="It is evaluated in the selected frame now and in the accessing frame at a hit",
             kind="bad-condition",
         ) from error
+    return ""

@@ -31,6 +31,13 @@ class Thread(NamedTuple):
     number: int
     """The debugger's own number for it."""
     tid: int
+    label: str = ""
+    """What the debugger calls it where the number alone would be ambiguous."""
+
+    @property
+    def name(self) -> str:
+        """How a person is told of it."""
+        return self.label or str(self.number)
 
 
 class Location(NamedTuple):
@@ -179,7 +186,8 @@ class Debugger(Protocol):
     # -- expressions, symbols ------------------------------------------------------
     def evaluate(self, expression: str) -> Value:
         """Evaluate in the selected frame's language. Raises UsageError with the
-        debugger's own words on a bad expression."""
+        debugger's own words on a bad expression, its kind ``no-symbol`` where a name in it
+        is not known in that frame."""
 
     def locate(self, pc: int) -> Location:
         """Resolve a program counter to function, file and line."""

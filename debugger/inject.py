@@ -57,6 +57,17 @@ class Injector:
             raise failure(arch.syscall_name(number), -result)
         return result
 
+    def take_signal(self, name: str) -> None:
+        """Make the thread take a signal that the debugger may know of and not have told.
+
+        It is dropped unless a third process sent it. The thread runs nothing of its own.
+        """
+        with self.session():
+            thread = self._borrowed()
+            thread.dropped = name
+            number = thread.arch.syscall_number("getpid")
+            thread.run(thread.arch.syscall_registers(number, (), thread.instruction))
+
     def clone_agent(self, code: int, mailbox: int, flags: int) -> int:
         """Clone the agent by its image at ``code``; return the intermediate task's pid.
 
@@ -127,6 +138,8 @@ class _Borrowed:
         self._frame = debugger.selected_frame_level()
         self._signal = debugger.hold_signal()
         self._saved = debugger.read_registers(arch.saved_registers)
+        self.dropped: str | None = None
+        """A signal that the thread is not to have."""
 
     def run(self, registers: Mapping[str, int]) -> int:
         """Step one system call instruction; return the call's result, signed."""
@@ -145,7 +158,11 @@ class _Borrowed:
             if after[arch.pc] == start + len(arch.syscall_instruction):
                 result = after[arch.result_register]
                 return result - 2**64 if result >= 2**63 else result
-            self._signal = debugger.hold_signal(self._signal)
+            unwanted = self.dropped is not None and stop.signal == self.dropped
+            if unwanted and not debugger.signal_is_foreign():
+                debugger.discard_signal()
+            else:
+                self._signal = debugger.hold_signal(self._signal)
         raise InjectionError(
             f"Thread {self._thread.tid} did not run a system call in {ATTEMPTS} attempts",
             hint="let it run for a moment, or select another thread",

@@ -27,7 +27,7 @@ def describe(hit: Hit, debugger: Debugger) -> str:
     more = f"(the first {SHOWN_BYTES} of {length} bytes)\n" if length > SHOWN_BYTES else ""
     return (
         f"\nUffd watchpoint {hit.watch}: {hit.text}{also}\n"
-        f"{hit.access} at {where} by thread {hit.thread.number}{call}\n"
+        f"{hit.access} at {where} by thread {hit.thread.name}{call}\n"
         f"Old: {dump(hit.old)}\n"
         f"New: {dump(hit.new)}\n"
         f"{more}"

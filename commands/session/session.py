@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pagezap.commands.session import install, preflight
 from pagezap.commands.session.hits import HitHandler, HitLog
 from pagezap.commands.session.watches import WatchTable
 from pagezap.debugger import procfs
-from pagezap.debugger.errors import HelperError
+from pagezap.debugger.errors import HelperError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -170,8 +170,11 @@ class Session:
         Left alone they would stop the inferior for good once it runs without us. A thread
         with such a signal takes it before it runs anything, so a step of it ends there;
         one whose signal was swallowed already stands before an access, which is open now.
-        What the debugger has taken from the kernel and not told yet cannot be asked for.
+        One that stands elsewhere is not to run, and what the debugger has taken from the
+        kernel and not told yet cannot be asked for: it steps over a call of ours.
         """
+        from pagezap.debugger.inject import Injector
+
         if not self.watches.armed:
             return
         selected = self._debugger.selected_thread()
@@ -180,10 +183,14 @@ class Session:
             while hit is not None and (more := self.client.hit_take(thread.tid)) is not None:
                 hit = more
             queued = procfs.has_pending(self.pid, thread.tid, signal.SIGSTOP)
-            hidden = thread.tid in self._passed_over
-            if not (queued or hidden) and (hit is None or hit.kernel):
+            before_access = hit is not None and not hit.kernel
+            if not (queued or hit is not None or thread.tid in self._passed_over):
                 continue
             self._debugger.select_thread(thread)
+            if not before_access:
+                with suppress(UnsupportedError):
+                    Injector(self._debugger).take_signal("SIGSTOP")
+                continue
             stop = self._debugger.step_instruction()
             if stop.reason == "signal" and stop.signal == "SIGSTOP":
                 self._debugger.discard_signal()

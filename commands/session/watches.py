@@ -120,7 +120,7 @@ class WatchTable:
         except KeyError:
             raise UsageError(
                 f"No uffd watchpoint number {number}",
-                hint="uffd-list shows them",
+                hint="Nothing is changed; uffd-list shows them",
                 kind="no-such-watch",
             ) from None
 

@@ -42,6 +42,8 @@ NUMERIC = frozenset(
         gdb.TYPE_CODE_PTR,
     }
 )
+UNKNOWN = ('No symbol "', "No frame is currently executing")
+"""How gdb's words begin where a name is not known in the selected frame."""
 
 
 class GdbDebugger:
@@ -300,7 +302,11 @@ class GdbDebugger:
                 is_pointer=kind.code == gdb.TYPE_CODE_PTR,
             )
         except (gdb.error, OverflowError) as error:
-            raise UsageError(_words(error), kind="expression") from error
+            words = _words(error)
+            unknown = words.startswith(UNKNOWN)
+            hint = "Give an address and a length" if "max-value-size" in words else ""
+            kind = "no-symbol" if unknown else "expression"
+            raise UsageError(words, hint=hint, kind=kind) from error
 
     def locate(self, pc: int) -> Location:
         """See Debugger."""

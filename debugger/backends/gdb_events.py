@@ -34,7 +34,8 @@ RELEASE = "Lets pagezap bring back what it holds before the process is let go."
 
 def thread_of(native: Any) -> Thread:
     """Return gdb's thread as ours."""
-    return Thread(native.num, native.ptid[1] or native.ptid[0])
+    label = f"{native.inferior.num}.{native.num}" if len(gdb.inferiors()) > 1 else ""
+    return Thread(native.num, native.ptid[1] or native.ptid[0], label)
 
 
 class Events:
@@ -229,7 +230,9 @@ class Events:
         self._running.discard(pid)
         if pid not in self._released and code is None and procfs.alive(pid):
             # Detached in a way that no hook sees, by -target-detach: it runs on already.
-            self.releasing()
+            # Another than the selected one is the helper's to release, whose owner goes.
+            if event.inferior.num == gdb.selected_inferior().num:
+                self.releasing()
         self._released.discard(pid)
         self._image = None
         self._tell("exited", pid)

@@ -211,7 +211,8 @@ int pz_watch_delete(struct pz_session *s, uint32_t id)
 	s->n_watches--;
 	memmove(w, w + 1, (size_t)(&s->watch[s->n_watches] - w) * sizeof(*w));
 	for (int i = 0; i < PZ_MAX_HITS; i++) {
-		if (s->hit[i].used && s->hit[i].head.watch == id) {
+		/* One that is signalled stays: its signal has to be taken. */
+		if (s->hit[i].used && !s->hit[i].ready && s->hit[i].head.watch == id) {
 			pz_hit_forget_deferral(s, &s->hit[i]);
 			pz_hit_clear(&s->hit[i]);
 		}

@@ -58,3 +58,15 @@ def test_the_child_that_is_followed_has_ended(batch, tmp_path):
     assert "Python" not in output.stderr, output
     assert "Traceback" not in output.stderr, output
     assert "RuntimeError" not in output.stderr, output
+
+
+def test_another_than_the_selected_one_is_detached(batch, inferiors):
+    running = inferiors.start("keepmem.c", str(1 << 20))
+    kept = f"zap --keep {running.control.base:#x}, +1M"
+    commands = ["add-inferior", "inferior 2", f"attach {running.pid}", kept, "inferior 1",
+                "detach inferiors 2", "echo on\\n"]  # fmt: skip
+    output = batch.run(commands)
+    assert output.parts[-1:] == ["on\n"], output
+    assert not [line for line in output.complaints() if "pagezap" in line], output
+    running.assert_clean()
+    running.control.runs_on()

@@ -112,3 +112,10 @@ def test_an_error_of_gdb_reads_as_gdbs(batch, program):
     output = batch.run([break_it, "uffd-watch 0x1000, +8"])
     assert "No registers.\n" in output.stderr, output
     assert "internal error" not in output.stderr
+
+
+def test_a_condition_names_a_variable_of_the_writer(batch, program):
+    _, output = catches(batch, program, "uffd-watch --condition (n==3) *it", "continue", "print n")
+    assert 'No symbol "n" in current context: the condition is tried at each hit' in output.stdout
+    assert "add (n=3)" in output.stdout
+    assert "$1 = 3" in output.stdout, output

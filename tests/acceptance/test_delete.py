@@ -1,0 +1,101 @@
+"""A watch that is deleted leaves no stop signal behind, whoever is at an access then."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+
+import pytest
+
+from harness import observe
+
+PROGRAM = r"""
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+char *area, *drain;
+static int pipes[2];
+static void *store(void *at)
+{
+    for (long i = 0;; i++)
+        *(volatile long *)at = i;
+    return 0;
+}
+static void *receive(void *at)
+{
+    for (;;)
+        if (write(pipes[1], "12345678", 8) != 8 || read(pipes[0], at, 8) != 8)
+            abort();
+    return 0;
+}
+int main(void)
+{
+    pthread_t t;
+    area = mmap(0, 8 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memset(area, 1, 8 * 4096);
+    if (pipe(pipes))
+        return 1;
+    for (int i = 1; i < 4; i++)
+        pthread_create(&t, 0, store, area + i * 4096 + 64);
+    pthread_create(&t, 0, receive, area + 5 * 4096);
+    store(area);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def writers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("delete")
+    (folder / "p.c").write_text(PROGRAM)
+    subprocess.run(["gcc", "-g", "-O0", "-pthread", "-o", folder / "p", folder / "p.c"], check=True)
+    return folder / "p"
+
+
+@pytest.fixture
+def running(writers):
+    process = subprocess.Popen([writers])
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+def runs(pid):
+    """Whether all threads get on: none was left stopped."""
+    return all(
+        observe.status(pid, int(tid))["State"][0] not in "Tt"
+        for tid in os.listdir(f"/proc/{pid}/task")
+    )
+
+
+@pytest.mark.parametrize(
+    "deleted",
+    [["uffd-delete"], ["uffd-delete 1", "uffd-delete 2"], ["uffd-delete 2", "uffd-disable 1"],
+     ["uffd-delete 1", "uffd-release"], ["uffd-delete 1"]],
+    ids=", ".join,
+)  # fmt: skip
+def test_no_signal_is_left(running, interactive, deleted):
+    gdb = interactive(pid=running)
+    for _ in range(3):
+        gdb.command("uffd-watch area, +8*4096")
+        gdb.command("uffd-watch area[4096]@8192")
+        for _ in range(2):
+            assert "write at " in gdb.command("continue")
+        for command in deleted:
+            gdb.command(command)
+        if deleted == ["uffd-delete 1"]:
+            break
+        gdb.send("continue\n")
+        gdb.read_until("Continuing.")
+        time.sleep(0.1)
+        gdb.interrupt()
+        shown = gdb.read_until(gdb.PROMPT)
+        assert "received signal SIGINT" in shown, shown
+        assert "SIGSTOP" not in shown
+        gdb.command("uffd-release")
+    assert "SIGSTOP" not in gdb.command("detach")
+    gdb.quit()
+    time.sleep(0.1)
+    assert runs(running)
