@@ -125,7 +125,7 @@ pages given a content, and `skipped' pages left alone, each with the reason."""
     options = (
         Option(
             "keep",
-            "hold the pages: stash, the default; the same physical pages, at once (store is not there yet)",
+            "hold the pages: stash, the default, the same physical pages (store is not there yet)",
             metavar="stash|store",
             optional=True,
             choices=("stash", "store"),

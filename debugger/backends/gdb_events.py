@@ -228,11 +228,11 @@ class Events:
         self._last = Stop("exited", exit_code=code)
         self._signals.forget()
         self._running.discard(pid)
-        if pid not in self._released and code is None and procfs.alive(pid):
-            # Detached in a way that no hook sees, by -target-detach: it runs on already.
-            # Another than the selected one is the helper's to release, whose owner goes.
-            if event.inferior.num == gdb.selected_inferior().num:
-                self.releasing()
+        # Detached in a way that no hook sees, by -target-detach, it runs on already. Another
+        # than the selected one is the helper's to release, whose owner goes.
+        selected = event.inferior.num == gdb.selected_inferior().num
+        if selected and pid not in self._released and code is None and procfs.alive(pid):
+            self.releasing()
         self._released.discard(pid)
         self._image = None
         self._tell("exited", pid)
