@@ -70,6 +70,14 @@ class Value(NamedTuple):
     is_pointer: bool = False
 
 
+class SavedRegisters(NamedTuple):
+    """What a thread had before it was borrowed."""
+
+    values: Mapping[str, int]
+    token: object = None
+    """What the backend keeps beside."""
+
+
 class Stop(NamedTuple):
     """Why the inferior stopped, as the debugger reports it."""
 
@@ -151,6 +159,12 @@ class Debugger(Protocol):
 
     def write_registers(self, values: Mapping[str, int]) -> None:
         """Set registers of the selected thread's innermost frame, in the order given."""
+
+    def save_registers(self, names: Sequence[str]) -> SavedRegisters:
+        """Keep the selected thread's named registers, and what the kernel is to restart."""
+
+    def restore_registers(self, saved: SavedRegisters) -> None:
+        """Give the selected thread back what ``save_registers`` kept, all of it together."""
 
     def step_instruction(self) -> Stop:
         """Run one instruction of the selected thread, all others held, printing nothing.

@@ -137,7 +137,7 @@ class _Borrowed:
         self._thread = debugger.selected_thread()
         self._frame = debugger.selected_frame_level()
         self._signal = debugger.hold_signal()
-        self._saved = debugger.read_registers(arch.saved_registers)
+        self._saved = debugger.save_registers(arch.saved_registers)
         self.dropped: str | None = None
         """A signal that the thread is not to have."""
 
@@ -176,10 +176,7 @@ class _Borrowed:
             if debugger.selected_thread().tid != self._thread.tid:
                 debugger.select_thread(self._thread)
         self._land()
-        now = debugger.read_registers(self.arch.saved_registers)
-        changed = {name: self._saved[name] for name in now if now[name] != self._saved[name]}
-        # Together: what the kernel restarts is decided by all of them.
-        debugger.write_registers(changed)
+        debugger.restore_registers(self._saved)
         debugger.release_signal(self._signal)
         debugger.select_frame_level(self._frame)
 
@@ -191,11 +188,11 @@ class _Borrowed:
         made: a return, by a word below the stack.
         """
         arch, debugger = self.arch, self._debugger
-        home = self._saved[arch.pc]
+        home = self._saved.values[arch.pc]
         with debugger.without_breakpoints(home) as any_there:
             if not any_there or self.way_home is None:
                 return
-            word = (self._saved[arch.stack_register] - 2 * arch.red_zone) & ~7
+            word = (self._saved.values[arch.stack_register] - 2 * arch.red_zone) & ~7
             with contextlib.suppress(RangeError, InjectionError):
                 before = debugger.read_memory(word, 8)
                 debugger.write_memory(word, home.to_bytes(8, "little"))

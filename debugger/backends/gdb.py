@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gdb
 
 from pagezap.debugger import procfs
-from pagezap.debugger.api import Inferior, Location, Stop, Thread, Value
+from pagezap.debugger.api import Inferior, Location, SavedRegisters, Stop, Thread, Value
 from pagezap.debugger.backends import gdb_front_end
 from pagezap.debugger.backends.gdb_events import Events, thread_of
 from pagezap.debugger.backends.gdb_signals import Signals, StopCatch, is_foreign
@@ -178,6 +178,16 @@ class GdbDebugger:
                 return
         # Ada and Pascal write an assignment in another way.
         gdb.execute(f"with language c -- set var {assignment}", to_string=True)
+
+    def save_registers(self, names: Sequence[str]) -> SavedRegisters:
+        """See Debugger."""
+        return SavedRegisters(self.read_registers(names))
+
+    def restore_registers(self, saved: SavedRegisters) -> None:
+        """See Debugger. Together: what the kernel restarts is decided by all of them."""
+        now = self.read_registers(list(saved.values))
+        before = saved.values
+        self.write_registers({name: before[name] for name in now if now[name] != before[name]})
 
     def step_instruction(self) -> Stop:
         """See Debugger."""
