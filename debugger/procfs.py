@@ -86,6 +86,10 @@ def namespace_pids(pid: int) -> list[int]:
     return [int(word) for word in fields.get("NSpid", str(pid)).split()]
 
 
+CAP_SYS_PTRACE = 19
+"""Number of the capability; see capabilities(7)."""
+
+
 def has_capability(pid: int, number: int) -> bool:
     """Return whether a process has a capability in effect; see capabilities(7)."""
     return bool(int(status(pid).get("CapEff", "0"), 16) >> number & 1)

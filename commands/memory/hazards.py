@@ -99,6 +99,16 @@ def of_keep(piece: Piece, *, ours: bool) -> list[Hazard]:
     )
 
 
+def of_forks(piece: Piece) -> Hazard:
+    """Return what threatens the children of a process whose userfaultfd reports no fork."""
+    return _forceable(
+        piece,
+        "fork-zeros",
+        "a child that the program forks would read zeros where pages are away: without "
+        "CAP_SYS_PTRACE the kernel tells of no fork",
+    )
+
+
 def of_watch(piece: Piece, *, ours: bool) -> list[Hazard]:
     """Return the hazards of write-protecting a piece's pages."""
     return _of_private(

@@ -250,6 +250,15 @@ class Scene:
             kind="kernel-refused",
         )
 
+    def reports_forks(self) -> bool:
+        """Return whether a userfaultfd of the process tells of its forks; see userfaultfd(2).
+
+        Also where it may make none, which is refused for that reason.
+        """
+        from pagezap.commands.session.preflight import everybody_may
+
+        return procfs.has_capability(self.pid, procfs.CAP_SYS_PTRACE) or not everybody_may()
+
     def check_fillable(self, targets: Sequence[Target]) -> None:
         """Refuse memory that cannot be given a content."""
         for target in targets:

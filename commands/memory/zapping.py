@@ -134,12 +134,14 @@ class Plan:
     def _hazards_of(
         self, piece: Piece, *, ours: bool, stacks: Sequence[tuple[int, int]]
     ) -> list[Hazard]:
+        held = self._keep or self._filling
+        forks = [hazard_rules.of_forks(piece)] if held and not self._scene.reports_forks() else []
         if self._keep:
-            return hazard_rules.of_keep(piece, ours=ours)
+            return [*hazard_rules.of_keep(piece, ours=ours), *forks]
         found = hazard_rules.of_drop(piece, ours=ours, stacks=stacks)
         if self._filling and not any(hazard.refusal for hazard in found):
             found = [*hazard_rules.of_keep(piece, ours=ours), *found]
-        return found
+        return [*found, *forks]
 
     @property
     def _active(self) -> list[Outcome]:

@@ -13,7 +13,7 @@ NOBODY = (errno.ENOENT, errno.ECONNREFUSED)
 
 
 def run(pid: int, *, as_json: bool) -> int:
-    """Ask the process's helper, or the keeper in its place, to release everything."""
+    """Ask the process's helper to release everything. A keeper does so by itself."""
     from pagezap.native.control import Client, ControlError
 
     try:
@@ -22,7 +22,8 @@ def run(pid: int, *, as_json: bool) -> int:
         if error.errno in NOBODY:
             raise HelperError(
                 f"Nothing serves process {pid}: there is nothing to recover",
-                hint="pagemap-check in a debugger shows the state of its pages",
+                hint="A keeper whose helper has died brings pages back by itself; pagemap-check "
+                "in a debugger shows what is there",
                 kind="nothing-to-recover",
             ) from error
         if error.errno in {errno.EPERM, errno.EACCES}:
@@ -30,7 +31,13 @@ def run(pid: int, *, as_json: bool) -> int:
                 f"The helper of process {pid} belongs to another user", hint="Run this as root"
             ) from error
         raise NoInferiorError(f"No process {pid}: {error}") from error
-    refaulted = client.release()
+    try:
+        refaulted = client.release()
+    except ControlError as error:
+        raise HelperError(
+            f"Not every page of process {pid} could be brought back: {error}",
+            hint="What is away stays with its helper; try again",
+        ) from error
     if as_json:
         sys.stdout.write(to_line({"command": "recover", "ok": True, "refaulted": refaulted}))
     else:

@@ -11,8 +11,6 @@ from pagezap.debugger.errors import HelperError, PermissionRefusedError, Unsuppo
 if TYPE_CHECKING:
     from pagezap.debugger.api import Inferior
 
-CAP_SYS_PTRACE = 19
-
 
 def check(inferior: Inferior) -> None:
     """Refuse an inferior or a kernel on which a session cannot work.
@@ -31,7 +29,7 @@ def check_privilege(inferior: Inferior) -> None:
     The descriptor is made by the process itself, so it is its privilege that counts, not
     the debugger's. See userfaultfd(2), vm.unprivileged_userfaultfd.
     """
-    if procfs.has_capability(inferior.pid, CAP_SYS_PTRACE) or _everybody_may():
+    if procfs.has_capability(inferior.pid, procfs.CAP_SYS_PTRACE) or everybody_may():
         return
     raise PermissionRefusedError(
         f"Process {inferior.pid} may not make a userfaultfd (it lacks CAP_SYS_PTRACE)",
@@ -39,7 +37,8 @@ def check_privilege(inferior: Inferior) -> None:
     )
 
 
-def _everybody_may() -> bool:
+def everybody_may() -> bool:
+    """Return whether the kernel gives a userfaultfd to a process without CAP_SYS_PTRACE."""
     try:
         with open("/proc/sys/vm/unprivileged_userfaultfd") as file:
             return file.read().strip() != "0"

@@ -8,6 +8,8 @@
 
 #include "pagezap/pagezap.h"
 
+#define DONTNEED_LOCKED 24 /* MADV_DONTNEED_LOCKED, Linux 5.18 */
+
 #define AGENT_START_MS	  5000
 #define GUARD_FLAGS	  0x5c000000ull /* SA_RESTORER | SA_NODEFER | SA_ONSTACK | SA_RESTART */
 #define SIGNAL_SET_LENGTH 8
@@ -128,6 +130,17 @@ int pz_agent_map(struct pz_session *s, uint64_t length, int prot, uint64_t *ret)
 	pz_agent_syscall(s, SYS_madvise, start, length, MADV_NOHUGEPAGE);
 	*ret = start;
 	return 0;
+}
+
+/* The pages of a range, also of one that the program has locked (mlockall); see madvise(2). */
+int pz_agent_drop(struct pz_session *s, uint64_t start, uint64_t length)
+{
+	static const uint64_t advices[] = {MADV_DONTNEED, DONTNEED_LOCKED};
+	int error = -EINVAL;
+
+	for (int i = 0; error == -EINVAL && i < 2; i++)
+		error = (int)pz_agent_syscall(s, SYS_madvise, start, length, advices[i]);
+	return error;
 }
 
 int pz_agent_unmap(struct pz_session *s, uint64_t start, uint64_t length)

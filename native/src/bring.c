@@ -49,6 +49,9 @@ static int copy_back(struct bringing *b, struct pz_region *r, uint64_t a)
 	if (error == -EEXIST) {
 		pz_uffd_wake(s->uffd, a, PZ_PAGE);
 		error = 0;
+	} else if (error == -ENOENT) {
+		pz_entry_drop(s, e, PZ_NONE); /* no such memory any more */
+		return 0;
 	}
 	if (!error)
 		back(b, e, stash);
@@ -122,6 +125,7 @@ int pz_bring(struct pz_session *s, uint64_t start, uint64_t end, bool show,
 	struct bringing b = {.s = s, .result = ret, .show = show};
 	unsigned int patience = PATIENCE;
 	uint64_t at = start;
+	int first = 0;
 
 	while (at < end) {
 		struct pz_region *r;
@@ -133,7 +137,7 @@ int pz_bring(struct pz_session *s, uint64_t start, uint64_t end, bool show,
 			PZ_LOCKED(s);
 			r = pz_region_next(s, at);
 			if (!r || r->start >= end)
-				return 0;
+				return first;
 			at = pz_max(at, r->start);
 			stop = pz_min(pz_min(r->end, end), at + PZ_CHUNK);
 			if (!(r->modes & UFFDIO_REGISTER_MODE_MISSING)) {
@@ -145,12 +149,17 @@ int pz_bring(struct pz_session *s, uint64_t start, uint64_t end, bool show,
 				patience = PATIENCE;
 			at = next;
 		}
-		if (error == -EAGAIN && patience--)
+		if (error == -EAGAIN && patience--) {
 			pz_sleep_us(100);
-		else if (error)
+		} else if (error == -EAGAIN || error == -ESRCH) {
 			return error;
+		} else if (error) {
+			/* One page must not keep the others away. */
+			first = first ? first : error;
+			at += PZ_PAGE;
+		}
 	}
-	return 0;
+	return first;
 }
 
 /* Recovery: a MOVE or a copy was cut short; what did not move has its page still. */
@@ -204,8 +213,7 @@ void pz_free_leftovers(struct pz_session *s, bool all)
 				a += PZ_PAGE;
 				continue;
 			}
-			pz_agent_syscall(s, SYS_madvise, r->stash + (a - r->start), stop - a,
-					 MADV_DONTNEED);
+			pz_agent_drop(s, r->stash + (a - r->start), stop - a);
 			if (++runs >= LEFTOVER_RUNS && !all)
 				return;
 			a = stop;

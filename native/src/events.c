@@ -6,15 +6,17 @@ static void handle_remove(struct pz_session *s, uint64_t start, uint64_t end)
 	struct pz_span *own = &s->shared->own_zap;
 	uint64_t own_end = own->start + own->length;
 	bool dropping = s->shared->own_zap_state == PZ_ZAPPED;
-	/* One event a mapping, in order: any other is of the program's own zap. */
-	bool ours = own->length && end <= own_end &&
-		    (dropping ? start >= own->start : start == own->start);
+	/*
+	 * One event a mapping, in order. What the program drops itself in this moment cannot be
+	 * told from it: then a content comes back that it gave up, but none is lost.
+	 */
+	bool ours = own->length && start >= own->start && end <= own_end;
 
 	if (!ours) {
 		s->count.removes++;
 		s->last_remove_us = pz_now_us();
 	}
-	if (ours)
+	if (ours && dropping)
 		*own = (struct pz_span){end, own_end - end};
 	if (ours && !dropping)
 		return; /* the ledger holds the content already */

@@ -4,8 +4,7 @@
 
 #include "pagezap/pagezap.h"
 
-#define BATCH_PAGES	512
-#define DONTNEED_LOCKED 24
+#define BATCH_PAGES 512
 enum fill_kind { FILL_ZERO, FILL_BYTE, FILL_FILE };
 
 struct filling {
@@ -82,13 +81,10 @@ static void own_zap(struct pz_session *s, uint64_t start, uint64_t length, enum 
  */
 int pz_zap_held(struct pz_session *s, uint64_t start, uint64_t length, enum pz_state state)
 {
-	static const int advices[] = {MADV_DONTNEED, DONTNEED_LOCKED};
-	int error = -EINVAL;
+	int error;
 
-	for (int i = 0; error == -EINVAL && i < 2; i++) {
-		own_zap(s, start, length, state);
-		error = (int)pz_agent_syscall(s, SYS_madvise, start, length, (uint64_t)advices[i]);
-	}
+	own_zap(s, start, length, state);
+	error = pz_agent_drop(s, start, length);
 	own_zap(s, 0, 0, PZ_NONE);
 	return error;
 }

@@ -77,6 +77,16 @@ void pz_hit_clear_all(struct pz_session *s)
 	s->n_deferred_hits = 0;
 }
 
+/* The debugger has taken each stop signal of ours, where no hit waits any more. */
+void pz_hit_none_left(struct pz_session *s)
+{
+	for (int i = 0; i < PZ_MAX_HITS; i++) {
+		if (s->hit[i].used && s->hit[i].ready)
+			return;
+	}
+	s->shared->stop_pending = 0;
+}
+
 /* Never a signal without a tracer: looked at immediately before. */
 bool pz_may_stop(struct pz_session *s, pid_t tid)
 {

@@ -67,7 +67,8 @@ static void clean_stash(struct pz_session *s, struct pz_region *r, uint64_t a, u
 {
 	uint64_t stash = r->stash + (a - r->start);
 
-	pz_agent_syscall(s, SYS_madvise, stash, length, MADV_DONTNEED);
+	if (pz_agent_drop(s, stash, length))
+		return; /* its copies are in the way still, and said to be */
 	for (uint64_t p = a; p < a + length; p += PZ_PAGE) {
 		uint64_t *e = pz_entry(s, r, p);
 

@@ -47,6 +47,7 @@ int pz_keeper_start(struct pz_session *s)
 /* The ledger of a dead helper is exact but for what it was moving at that instant. */
 int pz_recover(struct pz_session *s)
 {
+	struct pollfd inferior = {.fd = s->pidfd, .events = POLLIN};
 	uint64_t refaulted;
 	int error;
 
@@ -70,11 +71,11 @@ int pz_recover(struct pz_session *s)
 		pz_for_each_region (s, r)
 			pz_uffd_wake(s->uffd, r->start, r->end - r->start);
 	}
-	for (int i = 0; i < 50; i++) {
+	/* What is away is held by nobody else: no giving up while the process lives. */
+	do {
 		error = pz_release(s, false, &refaulted);
-		if (!error)
-			break;
-		pz_sleep_us(100000);
-	}
+		if (error)
+			pz_sleep_us(100000);
+	} while (error && poll(&inferior, 1, 0) <= 0);
 	return error;
 }

@@ -87,6 +87,7 @@ int op_hit_done(struct request *q)
 	if (!error && (flags & PZ_DONE_SHOW))
 		error = pz_show(s);
 	PZ_LOCKED(s);
+	pz_hit_none_left(s);
 	if (flags & PZ_DONE_RECORD) {
 		memcpy(&e, q->payload + 8, sizeof(e));
 		pz_trace_add(s, &e);

@@ -149,7 +149,14 @@ static void garbage_add(struct pz_session *s, uint64_t start, uint64_t length)
 {
 	struct pz_shared *shared = s->shared;
 
-	if (shared->n_garbage < PZ_MAX_GARBAGE)
+	struct pz_span *last = &shared->garbage[shared->n_garbage ? shared->n_garbage - 1 : 0];
+
+	/* Neighbours are freed together; areas that follow each other lie so as a rule. */
+	if (shared->n_garbage && last->start + last->length == start)
+		last->length += length;
+	else if (shared->n_garbage && start + length == last->start)
+		*last = (struct pz_span){start, last->length + length};
+	else if (shared->n_garbage < PZ_MAX_GARBAGE)
 		shared->garbage[shared->n_garbage++] = (struct pz_span){start, length};
 }
 
@@ -170,6 +177,19 @@ static void forget(struct pz_session *s, struct pz_region *r)
 	erase(s, r);
 }
 
+/* The entries of [start, end), where the table has no place left to split its regions. */
+static void drop_entries(struct pz_session *s, uint64_t start, uint64_t end)
+{
+	pz_for_each_region (s, r) {
+		uint64_t stop = pz_min(end, r->end);
+
+		if (!(r->modes & UFFDIO_REGISTER_MODE_MISSING))
+			continue;
+		for (uint64_t a = pz_max(start, r->start); a < stop; a += PZ_PAGE)
+			pz_entry_drop(s, pz_entry(s, r, a), PZ_NONE);
+	}
+}
+
 /* The program unmapped [start, end), or it is released. */
 int pz_region_remove(struct pz_session *s, uint64_t start, uint64_t end)
 {
@@ -178,8 +198,10 @@ int pz_region_remove(struct pz_session *s, uint64_t start, uint64_t end)
 
 	if (!error)
 		error = pz_region_split(s, end);
-	if (error)
+	if (error) {
+		drop_entries(s, start, end);
 		return error;
+	}
 	while ((r = pz_region_next(s, start)) && r->start < end)
 		forget(s, r);
 	return 0;

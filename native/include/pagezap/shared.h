@@ -11,7 +11,7 @@
 
 #define PZ_SHARED_MAGIC	  0x31445a50u
 #define PZ_MAX_REGIONS	  16384
-#define PZ_MAX_GARBAGE	  256
+#define PZ_MAX_GARBAGE	  4096
 #define PZ_LEDGER_OFFSET  (2ull << 20)
 #define PZ_LEDGER_ENTRIES (256ull << 20) /* 1 TiB of managed memory; the file is sparse */
 #define PZ_SHARED_LENGTH  (PZ_LEDGER_OFFSET + PZ_LEDGER_ENTRIES * 8)
