@@ -361,6 +361,18 @@ static void obey(char *line, char **buffer, size_t *length)
 		printf("%zd\n", read(p[0], *buffer + a, b));
 		close(p[0]);
 		close(p[1]);
+	} else if (!strcmp(word, "drops")) { /* ms: page 0 is written and dropped; how often */
+		unsigned long n = 0;
+
+		for (double end = now_us() + (double)a * 1000; now_us() < end; n++) {
+			*(volatile char *)*buffer = 7;
+			madvise(*buffer, PAGE, MADV_DONTNEED);
+		}
+		printf("%lu\n", n);
+	} else if (!strcmp(word, "holes")) { /* pages: unmaps every second one of twice as many */
+		for (size_t i = 0; i < a; i++)
+			munmap(*buffer + 2 * i * PAGE, PAGE);
+		puts("ok");
 	} else if (!strcmp(word, "hammer")) { /* pages ms */
 		do_hammer(*buffer, a, (unsigned int)b);
 	} else if (!strcmp(word, "touch")) { /* offset pages */

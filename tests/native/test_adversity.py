@@ -1,0 +1,103 @@
+"""What the program does in the wrong moment, and what one page must not do to the others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from selfhost import PAGE, Tracer, ended, process_state, session, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from selfhost import Inferior
+
+MCL_CURRENT = 1
+
+
+def _sums(inferior: Inferior, pages: Iterable[int]) -> dict[int, str]:
+    """The checksum of each of the pages, by number."""
+    return {page: inferior.ask("sum", page * PAGE, PAGE) for page in pages}
+
+
+@pytest.mark.parametrize("no_move", [False, True], ids=["move", "copy"])
+def test_what_the_program_drops_takes_nothing_else_along(program: Path, no_move: bool) -> None:
+    with session(program, 64 * PAGE, no_move=no_move) as (inferior, client):
+        inferior.ask("fill", 1)
+        before = _sums(inferior, range(1, 64))
+        inferior.say("drops", 1500)
+        answered: list[str] = []
+        waiting = threading.Thread(target=lambda: answered.append(inferior.answer()))
+        waiting.start()
+        while waiting.is_alive():
+            client.keep(inferior.buffer, inferior.length)
+            client.refault()
+        waiting.join()
+        assert int(answered[0]) > 100
+        client.refault()
+        assert _sums(inferior, range(1, 64)) == before
+
+
+def test_more_holes_than_the_table_of_ranges_holds(program: Path) -> None:
+    holes = 17000
+    with session(program, 2 * holes * PAGE) as (inferior, client):
+        inferior.ask("fill", 1)
+        left = (1, 777, holes + 1, 2 * holes - 1)
+        before = _sums(inferior, left)
+        kept = client.keep(inferior.buffer, inferior.length)
+        assert kept.kept == 2 * holes
+        inferior.ask("holes", holes)
+        client.refault()
+        assert client.status().kept_stash == 0
+        client.release()
+        assert inferior.present() == holes
+        assert _sums(inferior, left) == before
+
+
+def test_the_stash_of_what_is_unmapped_goes(program: Path) -> None:
+    with session(program, 600 * PAGE) as (inferior, client):
+        before = len(inferior.maps())
+        inferior.ask("fill", 1)
+        for page in range(600):
+            assert client.keep(inferior.buffer + page * PAGE, PAGE).kept == 1
+        inferior.ask("munmap", 0, inferior.length)
+        client.release()
+        assert len(inferior.maps()) < before
+
+
+def test_stale_copies_that_the_program_has_locked(program: Path) -> None:
+    with session(program) as (inferior, client):
+        inferior.ask("fill", 1)
+        client.keep(inferior.buffer, inferior.length)
+        before = inferior.sum()
+        inferior.ask("mlockall", MCL_CURRENT)
+        kept = client.keep(inferior.buffer, 16 * PAGE)
+        assert (kept.kept, kept.skipped) == (16, 0)
+        assert inferior.sum() == before
+
+
+def test_a_process_that_somebody_else_stopped_stays_stopped(program: Path) -> None:
+    with session(program) as (inferior, client):
+        inferior.ask("fill", 1)
+        tracer = Tracer(inferior.pid)
+        client.watch_add(1, inferior.buffer, 8)
+        inferior.say("write", 0, 9)
+        assert tracer.wait() == signal.SIGSTOP
+        assert client.hit_take(inferior.pid, step=True) is not None
+        tracer.step()
+        client.hit_done(None, show=False)
+        tracer.resume()
+        inferior.answer()
+        client.watch_delete(1)
+        helper = client.hello.helper_pid
+        tracer.stop_and_detach()
+        os.kill(inferior.pid, signal.SIGSTOP)
+        wait_for(lambda: process_state(inferior.pid) == "T")
+        client.close()
+        wait_for(lambda: ended(helper))
+        assert process_state(inferior.pid) == "T"
+        os.kill(inferior.pid, signal.SIGCONT)
