@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 ATTEMPTS = 8
 """How often a call is tried that a signal kept from running."""
 HIGHEST_ERRNO = 4095
+RESTARTS = frozenset({-512, -513, -514, -516})
+"""What the kernel returns of a call that a signal interrupted; see include/linux/errno.h."""
 FIRST_STACK, SECOND_STACK = 0x2000, 0x4000
 """Tops of the intermediate task's and of the agent's stack in the code area."""
 
@@ -157,7 +159,11 @@ class _Borrowed:
             after = debugger.read_registers((arch.pc, arch.result_register))
             if after[arch.pc] == start + len(arch.syscall_instruction):
                 result = after[arch.result_register]
-                return result - 2**64 if result >= 2**63 else result
+                result = result - 2**64 if result >= 2**63 else result
+                if result not in RESTARTS:
+                    return result
+                # A signal cut it short: the registers say what to call, once more.
+                debugger.write_registers(registers)
             unwanted = self.dropped is not None and stop.signal == self.dropped
             if unwanted and not debugger.signal_is_foreign():
                 debugger.discard_signal()

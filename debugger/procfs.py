@@ -25,7 +25,6 @@ __all__ = [
     "executable",
     "find_agent",
     "has_capability",
-    "has_pending",
     "machine",
     "mappings",
     "namespace_pids",
@@ -98,12 +97,6 @@ def has_capability(pid: int, number: int) -> bool:
 def seccomp(pid: int, tid: int) -> int:
     """Return the seccomp mode of one thread: 0 none, 1 strict, 2 filter."""
     return int(status(pid, tid).get("Seccomp", "0"))
-
-
-def has_pending(pid: int, tid: int, signal: int) -> bool:
-    """Return whether a signal is queued for one thread; what a tracer holds is not."""
-    pending = int(status(pid, tid).get("SigPnd", "0"), 16)
-    return bool(pending >> (signal - 1) & 1)
 
 
 def tasks(pid: int) -> list[int]:

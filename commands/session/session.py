@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pagezap.commands.session import install, preflight
 from pagezap.commands.session.hits import HitHandler, HitLog
 from pagezap.commands.session.watches import WatchTable
-from pagezap.debugger import procfs
 from pagezap.debugger.errors import HelperError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -43,8 +41,6 @@ class Session:
         """Whether all is shown for the debugger's call of a function only."""
         self._stopped = True
         """Sessions are set up in a stopped inferior."""
-        self._passed_over: set[int] = set()
-        """Threads whose hit was dropped in a call: the debugger may still have the signal."""
 
     @property
     def own_ranges(self) -> list[tuple[int, int]]:
@@ -143,7 +139,7 @@ class Session:
         if self.watches.armed:
             for thread in self._debugger.threads():
                 while self.client.hit_take(thread.tid) is not None:
-                    self._passed_over.add(thread.tid)
+                    pass
         if self._opened:
             self._opened = False
             self.hide()
@@ -167,35 +163,22 @@ class Session:
     def _take_signals_back(self) -> None:
         """Consume the helper's stop signals that are still on their way to a thread.
 
-        Left alone they would stop the inferior for good once it runs without us. A thread
-        with such a signal takes it before it runs anything, so a step of it ends there;
-        one whose signal was swallowed already stands before an access, which is open now.
-        One that stands elsewhere is not to run, and what the debugger has taken from the
-        kernel and not told yet cannot be asked for: it steps over a call of ours.
+        Left alone they would stop the inferior for good once it runs without us. What the
+        debugger has taken from the kernel and not told yet cannot be asked for: so each
+        thread steps over a call of ours, and takes its signal before. Hits are dropped.
         """
         from pagezap.debugger.inject import Injector
 
         if not self.watches.armed:
             return
         selected = self._debugger.selected_thread()
+        self.client.detaching(True)
         for thread in self._debugger.threads():
-            hit = self.client.hit_take(thread.tid)
-            while hit is not None and (more := self.client.hit_take(thread.tid)) is not None:
-                hit = more
-            queued = procfs.has_pending(self.pid, thread.tid, signal.SIGSTOP)
-            before_access = hit is not None and not hit.kernel
-            if not (queued or hit is not None or thread.tid in self._passed_over):
-                continue
             self._debugger.select_thread(thread)
-            if not before_access:
-                with suppress(UnsupportedError):
-                    Injector(self._debugger).take_signal("SIGSTOP")
-                continue
-            stop = self._debugger.step_instruction()
-            if stop.reason == "signal" and stop.signal == "SIGSTOP":
-                self._debugger.discard_signal()
-        self._passed_over.clear()
+            with suppress(UnsupportedError):
+                Injector(self._debugger).take_signal("SIGSTOP")
         self._debugger.select_thread(selected)
+        self.client.detaching(False)
 
 
 def create(debugger: Debugger, *, no_move: bool = False) -> Session:

@@ -85,6 +85,10 @@ class Signals:
         name = self._at.get(tid)
         if name is None:
             return held
+        if name == STOP_SIGNAL and not is_foreign():
+            # Ours or gdb's own, and told of already.
+            self.discard(tid)
+            return held
         siginfo = None
         if held is None:
             with contextlib.suppress(gdb.error):

@@ -87,11 +87,22 @@ static void record(struct pz_session *s, const struct pz_fault *f, const struct 
 }
 
 /* The hit of the call that the thread is in, where it touched a watch before. */
-static struct pz_hit *hit_of_call(struct pz_session *s, pid_t tid, const char *line)
+static struct pz_hit *hit_of_call(struct pz_session *s, pid_t tid, const char *line, uint64_t page)
 {
 	struct pz_hit *h = pz_hit_of(s, tid);
 
-	return h && (h->head.flags & PZ_HIT_KERNEL) && !strcmp(h->line, line) ? h : NULL;
+	if (!h || !(h->head.flags & PZ_HIT_KERNEL))
+		return NULL;
+	if (!strcmp(h->line, line))
+		return h;
+	/* Its name was not known at the first of its faults; the page has been open since. */
+	if (h->deferred && !strncmp(h->line, "-2 ", 3) && pz_page_down(h->head.address) == page) {
+		snprintf(h->line, sizeof(h->line), "%s", line);
+		h->head.syscall = atoi(line);
+		h->head.pc = pz_line_pc(line);
+		return h;
+	}
+	return NULL;
 }
 
 static struct pz_hit *begin_call(struct pz_session *s, const struct pz_fault *f,
@@ -127,7 +138,7 @@ static void kernel_stop(struct pz_session *s, const struct pz_fault *f, const st
 	uint64_t page = pz_page_down(f->address);
 	bool wp = is_wp(f), write = is_write(f);
 	uint64_t from = pz_max(f->address, w->start);
-	struct pz_hit *h = hit_of_call(s, f->tid, line);
+	struct pz_hit *h = hit_of_call(s, f->tid, line, page);
 	bool again = h;
 
 	if (again) {

@@ -97,7 +97,7 @@ bool pz_may_stop(struct pz_session *s, pid_t tid)
 	return pz_proc_status_field(s->options.pid, tid, "TracerPid:", &tracer) == 0 && tracer;
 }
 
-int pz_hit_signal(struct pz_session *s, struct pz_hit *h)
+static int send_stop(struct pz_session *s, const struct pz_hit *h)
 {
 	siginfo_t info = {0};
 
@@ -110,9 +110,18 @@ int pz_hit_signal(struct pz_session *s, struct pz_hit *h)
 	info.si_value.sival_ptr = (void *)(uintptr_t)h->head.address; /* NOLINT: a number */
 	if (syscall(SYS_rt_tgsigqueueinfo, s->options.pid, h->head.tid, SIGSTOP, &info) < 0)
 		return -errno;
-	h->ready = true;
 	s->shared->stop_pending = 1;
 	s->count.signals++;
+	return 0;
+}
+
+int pz_hit_signal(struct pz_session *s, struct pz_hit *h)
+{
+	int error = send_stop(s, h);
+
+	if (error)
+		return error;
+	h->ready = true;
 	s->count.hits++;
 	return 0;
 }
@@ -171,6 +180,22 @@ static bool settle(struct pz_session *s, struct pz_hit *h)
 	}
 	h->ready = true;
 	return true;
+}
+
+/*
+ * The threads stand. A debugger that stopped a thread by a SIGSTOP of its own takes ours for
+ * it: who has a call to report is told again, before it makes the next.
+ */
+void pz_hits_signal_again(struct pz_session *s)
+{
+	for (int i = 0; i < PZ_MAX_HITS; i++) {
+		struct pz_hit *h = &s->hit[i];
+
+		if (h->used && h->deferred && pz_may_stop(s, (pid_t)h->head.tid))
+			settle(s, h); /* it stands, so it has left the call */
+		if (h->used && h->ready && (h->head.flags & PZ_HIT_KERNEL))
+			send_stop(s, h);
+	}
 }
 
 static void end_of_call(struct pz_session *s, struct pz_hit *h)

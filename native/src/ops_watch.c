@@ -54,8 +54,11 @@ int op_hit_take(struct request *q)
 
 		pz_hit_settle(s, (pid_t)get32(q, 0));
 		h = pz_hit_waiting(s, (pid_t)get32(q, 0));
-		if (!h)
+		if (!h) {
+			if (flags & PZ_TAKE_STEP)
+				pz_hits_signal_again(s); /* it goes on */
 			return -ENOENT;
+		}
 		h->head.old_length = 0;
 		if ((h->head.flags & PZ_HIT_KERNEL) && h->old)
 			h->head.old_length = (uint32_t)h->content_length;
@@ -92,6 +95,10 @@ int op_hit_done(struct request *q)
 		memcpy(&e, q->payload + 8, sizeof(e));
 		pz_trace_add(s, &e);
 	}
+	if (!(flags & PZ_DONE_SHOW) && !s->shown) {
+		pz_rearm(s, &s->opened); /* what a call of the kernel's wrote to, not reported */
+		pz_hits_signal_again(s);
+	}
 	return error;
 }
 
@@ -110,6 +117,10 @@ int op_hide(struct request *q)
 	uint64_t taken, lost;
 	int error = pz_hide(q->s, &taken, &lost);
 
+	{
+		PZ_LOCKED(q->s);
+		pz_hits_signal_again(q->s);
+	}
 	put64(q, taken);
 	put64(q, lost);
 	return error;

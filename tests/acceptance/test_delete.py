@@ -12,12 +12,18 @@ from harness import observe
 
 PROGRAM = r"""
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <unistd.h>
-char *area, *drain;
+char *area;
 static int pipes[2];
+static void tick(int number)
+{
+    (void)number;
+}
 static void *store(void *at)
 {
     for (long i = 0;; i++)
@@ -31,9 +37,16 @@ static void *receive(void *at)
             abort();
     return 0;
 }
-int main(void)
+int main(int argc, char **argv)
 {
+    struct itimerval often = {{0, 3000}, {0, 3000}};
+    struct sigaction action = {.sa_handler = tick, .sa_flags = SA_RESTART};
     pthread_t t;
+    (void)argv;
+    if (argc > 1) {
+        sigaction(SIGALRM, &action, 0);
+        setitimer(ITIMER_REAL, &often, 0);
+    }
     area = mmap(0, 8 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     memset(area, 1, 8 * 4096);
     if (pipe(pipes))
@@ -54,9 +67,9 @@ def writers(tmp_path_factory):
     return folder / "p"
 
 
-@pytest.fixture
-def running(writers):
-    process = subprocess.Popen([writers])
+@pytest.fixture(params=["quiet", "with timers"])
+def running(request, writers):
+    process = subprocess.Popen([writers, *["timers"] * (request.param != "quiet")])
     yield process.pid
     process.kill()
     process.wait()
@@ -96,6 +109,22 @@ def test_no_signal_is_left(running, interactive, deleted):
         assert "SIGSTOP" not in shown
         gdb.command("uffd-release")
     assert "SIGSTOP" not in gdb.command("detach")
+    gdb.quit()
+    time.sleep(0.1)
+    assert runs(running)
+
+
+@pytest.mark.parametrize("way", ["detach", "quit"])
+def test_none_is_left_where_it_is_let_go(running, interactive, way):
+    gdb = interactive(pid=running)
+    gdb.run(["set confirm off", "uffd-watch --condition 0 area, +8*4096"])
+    gdb.send("continue\n")
+    gdb.read_until("Continuing.")
+    time.sleep(0.2)
+    gdb.interrupt()
+    assert "received signal SIGINT" in gdb.read_until(gdb.PROMPT)
+    if way == "detach":
+        assert "SIGSTOP" not in gdb.command("detach")
     gdb.quit()
     time.sleep(0.1)
     assert runs(running)

@@ -186,6 +186,7 @@ int pz_hit_signal(struct pz_session *s, struct pz_hit *h);
 void pz_hit_forget_deferral(struct pz_session *s, struct pz_hit *h);
 bool pz_may_stop(struct pz_session *s, pid_t tid);
 void pz_hits_tick(struct pz_session *s);
+void pz_hits_signal_again(struct pz_session *s);
 void pz_hit_record(struct pz_session *s, const struct pz_hit_head *h, enum pz_by by);
 
 /* fault.c, serve.c, events.c, fork.c, put_off.c: the fault thread. */
