@@ -209,7 +209,8 @@ class HitHandler:
         if step.reason != "step":
             self._interrupted = step
         now = self._debugger.read_registers([self._arch.pc])[self._arch.pc]
-        if not self._arch.executed(code, pc, now):
+        unmoved = step.reason != "step" and now == pc
+        if unmoved or not self._arch.executed(code, pc, now):
             # A signal came first: the access is made, and stopped at, after its handler.
             return None
         if width and self._lead(raw.address, width) == lead:
