@@ -74,6 +74,17 @@ def tracer_pid(pid: int) -> int:
     return int(status(pid)["TracerPid"])
 
 
+def traced_by_server(pid: int) -> bool:
+    """Return whether a gdbserver or lldb-server of this machine, be it run by its loader,
+    traces the process."""
+    try:
+        with open(f"/proc/{tracer_pid(pid)}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")[:2]
+    except (NoInferiorError, OSError):
+        return False
+    return any(b"server" in word.rpartition(b"/")[2] for word in words)
+
+
 def threads(pid: int) -> int:
     """Return how many threads a process has."""
     return int(status(pid)["Threads"])

@@ -62,15 +62,4 @@ def _is_local(native: Any, details: str) -> bool:
     host = details.removeprefix("tcp:").rpartition(":")[0]
     if host not in LOCAL_HOSTS and not details.startswith(("|", "/", "unix:")):
         return False
-    try:
-        tracer = procfs.tracer_pid(native.pid)
-        return bool(tracer) and _is_server(tracer)
-    except (NoInferiorError, OSError):
-        return False
-
-
-def _is_server(pid: int) -> bool:
-    """Return whether a process is a gdbserver or lldb-server, be it run by its loader."""
-    with open(f"/proc/{pid}/cmdline", "rb") as file:
-        words = file.read().split(b"\0")[:2]
-    return any(b"server" in word.rpartition(b"/")[2] for word in words)
+    return procfs.traced_by_server(native.pid)
