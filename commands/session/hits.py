@@ -165,6 +165,9 @@ class HitHandler:
             pc = raw.pc
             write: Write | None
             if raw.kernel:
+                if raw.syscall < 0:
+                    raw = self._name_call(raw)
+                    pc = raw.pc
                 write = self._kernel_write(raw)
             else:
                 pc = self._debugger.read_registers([self._arch.pc])[self._arch.pc]
@@ -187,6 +190,18 @@ class HitHandler:
                 if self._watches.get(number).temporary:
                     self._watches.delete(number)
         return hit
+
+    def _name_call(self, raw: RawHit) -> RawHit:
+        """Name a call in which the helper never saw its thread asleep: it has just returned."""
+        from dataclasses import replace
+
+        arch = self._arch
+        there = self._debugger.read_registers([arch.pc, arch.call_register])
+        pc, number = there[arch.pc], there[arch.call_register]
+        length = len(arch.syscall_instruction)
+        returned = self._read(pc - length, length) == arch.syscall_instruction
+        known = returned and number < arch.most_syscalls
+        return replace(raw, pc=pc, syscall=number if known else raw.syscall)
 
     def _kernel_write(self, raw: RawHit) -> Write:
         """Compare the bytes kept from before the system call with what is there now."""

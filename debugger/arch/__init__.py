@@ -16,6 +16,8 @@ class Arch(Protocol):
     machine: str
     pc: str
     """Register of the program counter."""
+    most_syscalls: int
+    """A number that no system call reaches."""
     longest_instruction: int
     """Bytes that are enough to hold any instruction."""
     syscall_instruction: bytes
@@ -25,6 +27,8 @@ class Arch(Protocol):
     red_zone: int
     """Bytes below the stack pointer that a function may use."""
     result_register: str
+    call_register: str
+    """Has the number of the system call still where that has just returned."""
 
     @property
     def saved_registers(self) -> Sequence[str]:

@@ -22,12 +22,14 @@ class X86_64:  # noqa: N801 - the architecture's own name
 
     machine = "x86_64"
     pc = "rip"
+    most_syscalls = 1024
     longest_instruction = 15
     syscall_instruction = b"\x0f\x05"
     return_instruction = b"\xc3"
     stack_register = "rsp"
     red_zone = 128
     result_register = "rax"
+    call_register = "orig_rax"
     # orig_rax after rax and rip: the kernel looks at all three together, and gdb forgets a
     # pending restart when the program counter is written.
     saved_registers = (
