@@ -183,6 +183,9 @@ class Debugger(Protocol):
         """Return whether the selected thread's stop signal was sent by a third process:
         neither the debugger itself, nor a pagezap helper (si_code SI_QUEUE), nor unknown."""
 
+    def stopping_at_signals(self) -> AbstractContextManager[None]:
+        """Let every signal stop a thread that we step in the body, before the thread has it."""
+
     def hold_signal(self, held: object = None) -> object:
         """Take the signal at which the selected thread stands away, to be given back.
 

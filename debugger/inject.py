@@ -27,6 +27,8 @@ ATTEMPTS = 8
 HIGHEST_ERRNO = 4095
 RESTARTS = frozenset({-512, -513, -514, -516})
 """What the kernel returns of a call that a signal interrupted; see include/linux/errno.h."""
+FAULTS = frozenset({"SIGSEGV", "SIGBUS", "SIGILL"})
+"""Signals of what a thread runs: in a step of ours not its own doing, and never given to it."""
 FIRST_STACK, SECOND_STACK = 0x2000, 0x4000
 """Tops of the intermediate task's and of the agent's stack in the code area."""
 
@@ -97,12 +99,13 @@ class Injector:
         self._refuse(inferior)
         arch = self._arch or for_machine(inferior.machine)
         call, back = _find_instructions(self._debugger, inferior, arch)
-        self._inside = _Borrowed(self._debugger, arch, call, back)
-        try:
-            yield self
-        finally:
-            borrowed, self._inside = self._inside, None
-            borrowed.give_back()
+        with self._debugger.stopping_at_signals():
+            self._inside = _Borrowed(self._debugger, arch, call, back)
+            try:
+                yield self
+            finally:
+                borrowed, self._inside = self._inside, None
+                borrowed.give_back()
 
     def _borrowed(self) -> _Borrowed:
         assert self._inside is not None  # noqa: S101 - only called inside session()
@@ -165,7 +168,7 @@ class _Borrowed:
                 # A signal cut it short: the registers say what to call, once more.
                 debugger.write_registers(registers)
             unwanted = self.dropped is not None and stop.signal == self.dropped
-            if unwanted and not debugger.signal_is_foreign():
+            if stop.signal in FAULTS or (unwanted and not debugger.signal_is_foreign()):
                 debugger.discard_signal()
             else:
                 self._signal = debugger.hold_signal(self._signal)
@@ -204,8 +207,11 @@ class _Borrowed:
                 debugger.write_memory(word, home.to_bytes(8, "little"))
                 try:
                     debugger.write_registers({arch.stack_register: word, arch.pc: self.way_home})
-                    debugger.step_instruction()
-                    self._signal = debugger.hold_signal(self._signal)
+                    stop = debugger.step_instruction()
+                    if stop.signal in FAULTS:
+                        debugger.discard_signal()
+                    else:
+                        self._signal = debugger.hold_signal(self._signal)
                 finally:
                     debugger.write_memory(word, before)
 

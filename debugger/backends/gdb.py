@@ -13,7 +13,7 @@ from pagezap.debugger import procfs
 from pagezap.debugger.api import Inferior, Location, SavedRegisters, Stop, Thread, Value
 from pagezap.debugger.backends import gdb_front_end
 from pagezap.debugger.backends.gdb_events import Events, thread_of
-from pagezap.debugger.backends.gdb_signals import Signals, StopCatch, is_foreign
+from pagezap.debugger.backends.gdb_signals import Signals, StopCatch, all_stopping, is_foreign
 from pagezap.debugger.backends.gdb_target import check_live_and_local
 from pagezap.debugger.errors import (
     InjectionError,
@@ -263,6 +263,10 @@ class GdbDebugger:
     def signal_is_foreign(self) -> bool:
         """See Debugger."""
         return is_foreign()
+
+    def stopping_at_signals(self) -> AbstractContextManager[None]:
+        """See Debugger."""
+        return all_stopping()
 
     def hold_signal(self, held: object = None) -> object:
         """See Debugger."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gdb
 
 from pagezap.debugger.backends.gdb_hooks import define_hook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 STOP_SIGNAL = "SIGSTOP"
 COMMANDS = "silent\npython import pagezap.debugger.backends.gdb_calls as g; g.serve()"
@@ -50,6 +53,27 @@ def handling(name: str) -> Handling:
             stopped, printed, passed = (word == "Yes" for word in words[1:4])
             return Handling(stopped, printed, passed, words[4])
     return Handling(stopped=True, printed=True, passed=True, description=name)
+
+
+@contextlib.contextmanager
+def all_stopping() -> Iterator[None]:
+    """Let every signal stop a thread in the body, before the thread has it.
+
+    Of those that do not, gdb would run the handler in a step, and stop amid it for another.
+    """
+    passing: dict[str, list[str]] = {}
+    for line in gdb.execute("info signals", to_string=True).splitlines():
+        words = re.split(r"\s+", line.strip(), maxsplit=4)
+        if len(words) == 5 and words[0].startswith("SIG") and words[1] == "No":
+            passing.setdefault("print" if words[2] == "Yes" else "noprint", []).append(words[0])
+    changed = [name for names in passing.values() for name in names]
+    if changed:
+        gdb.execute(f"handle {' '.join(changed)} stop", to_string=True)
+    try:
+        yield
+    finally:
+        for printed, names in passing.items():
+            gdb.execute(f"handle {' '.join(names)} nostop {printed}", to_string=True)
 
 
 class Signals:

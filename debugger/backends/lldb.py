@@ -234,6 +234,10 @@ class LldbDebugger:
         """See Debugger."""
         return True
 
+    def stopping_at_signals(self) -> contextlib.AbstractContextManager[None]:
+        """See Debugger."""
+        return contextlib.nullcontext()
+
     def hold_signal(self, held: object = None) -> object:
         """See Debugger. lldb delivers a thread's signal where the user goes on only."""
         return held
