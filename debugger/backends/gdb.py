@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gdb
 
 from pagezap.debugger import procfs
 from pagezap.debugger.api import Inferior, Location, SavedRegisters, Stop, Thread, Value
-from pagezap.debugger.backends import gdb_front_end
+from pagezap.debugger.backends import gdb_alone, gdb_front_end
 from pagezap.debugger.backends.gdb_events import Events, thread_of
 from pagezap.debugger.backends.gdb_signals import Signals, StopCatch, all_stopping, is_foreign
 from pagezap.debugger.backends.gdb_target import check_live_and_local
@@ -24,7 +24,7 @@ from pagezap.debugger.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from pagezap.debugger.api import CommandSpec, Listener
@@ -58,7 +58,6 @@ class GdbDebugger:
         self._events = Events(self._signals, self._catch)
         self._stepping: Stepping | None = None
         self._typed = True
-        self._sends_quietly = _has_parameter("suppress-cli-notifications")
 
     # -- the inferior ------------------------------------------------------------
     def inferior(self) -> Inferior:
@@ -198,7 +197,7 @@ class GdbDebugger:
         self._signals.forget_one(tid)
         with self._events.ours():
             try:
-                with self._held_alone():
+                with gdb_alone.alone(), gdb_alone.unnoticed():
                     gdb_front_end.pass_result_on(gdb.execute("stepi", to_string=True))
             except gdb.error as error:
                 raise InjectionError(f"A thread cannot be stepped ({_words(error)})") from error
@@ -207,34 +206,9 @@ class GdbDebugger:
             self._events.unshown = stop if stop.reason in {"signal", "breakpoint"} else None
         return stop
 
-    @contextlib.contextmanager
-    def _held_alone(self) -> Iterator[None]:
-        """Hold all threads but the selected one, and print nothing, in the body."""
-        locking = gdb.parameter("scheduler-locking")
-        if locking != "on":
-            gdb.execute("set scheduler-locking on")
-        quiet = self._sends_quietly and not gdb.parameter("suppress-cli-notifications")
-        if quiet:
-            gdb.execute("set suppress-cli-notifications on")
-        try:
-            yield
-        finally:
-            if quiet:
-                gdb.execute("set suppress-cli-notifications off")
-            if locking != "on":
-                gdb.execute(f"set scheduler-locking {locking}")
-
-    @contextlib.contextmanager
-    def without_breakpoints(self, address: int) -> Iterator[bool]:
+    def without_breakpoints(self, address: int) -> AbstractContextManager[bool]:
         """See Debugger."""
-        there = [each for each in gdb.breakpoints() if _is_at(each, address)]
-        for each in there:
-            each.enabled = False
-        try:
-            yield bool(there)
-        finally:
-            for each in there:
-                each.enabled = True
+        return gdb_alone.without_breakpoints(address)
 
     def resume_silently(self) -> Stop:
         """See Debugger."""
@@ -414,23 +388,6 @@ class GdbDebugger:
         """Remember the user's command, to carry it over what is not reported."""
         if self._stepping is not None:
             self._stepping.begins(command)
-
-
-def _is_at(native: Any, address: int) -> bool:
-    if not native.enabled or native.type not in {
-        gdb.BP_BREAKPOINT,
-        gdb.BP_HARDWARE_BREAKPOINT,
-    }:
-        return False
-    return any(each.address == address for each in native.locations)
-
-
-def _has_parameter(name: str) -> bool:
-    try:
-        gdb.parameter(name)
-    except RuntimeError:
-        return False
-    return True
 
 
 def _words(error: BaseException) -> str:

@@ -19,6 +19,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gdb
 
 from pagezap.debugger.api import Stop
+from pagezap.debugger.backends.gdb_alone import (
+    alone,
+    breakpoints_at,
+    unnoticed,
+    without_breakpoints,
+)
 from pagezap.debugger.backends.gdb_events import thread_of
 from pagezap.debugger.backends.gdb_goals import (
     Exit,
@@ -174,6 +180,9 @@ class Stepping:
         if course is None or not self._switch(course.thread):
             return run("continue")
         try:
+            stop = self._off_breakpoint(course, run)
+            if stop is not None:
+                return stop
             course = self._in_caller(course)
             frame = course.frame if course.frame is not None and course.frame.is_valid() else None
             if course.command in INSTRUCTIONS:
@@ -181,7 +190,7 @@ class Stepping:
             if course.command in LINES:
                 return self._line_step(course, frame, run)
             if frame is None:
-                return self._done(course)
+                return self._done(course, run)
             if course.command in PLACES:
                 return self._place(course, frame, run)
             frame.select()
@@ -227,6 +236,22 @@ class Stepping:
                 return True
         return False
 
+    @staticmethod
+    def _off_breakpoint(course: Course, run: Callable[[str], Stop]) -> Stop | None:
+        """Leave the breakpoint that the command began at: gdb would hit it once more.
+
+        Return the stop that came before it was left.
+        """
+        newest = gdb.newest_frame()
+        if newest.pc() != course.pc or real_frame(newest) != real_frame(course.frame):
+            return None
+        with without_breakpoints(course.pc) as any_there:
+            if not any_there:
+                return None
+            with alone(), unnoticed():
+                stop = run("stepi")
+        return None if stop.reason == "step" else stop
+
     def _instruction(self, course: Course, frame: Any, run: Callable[[str], Stop]) -> Stop:
         newest = gdb.newest_frame()
         if (
@@ -235,14 +260,14 @@ class Stepping:
             and course.command == "nexti"
         ):
             stop = self._to_return(course, frame, run)
-            return stop or self._done(course)
+            return stop or self._done(course, run)
         if newest.pc() == course.pc and real_frame(newest) == real_frame(course.frame):
             return run(course.command)
-        return self._done(course)
+        return self._done(course, run)
 
     def _line_step(self, course: Course, frame: Any, run: Callable[[str], Stop]) -> Stop:
         if frame is None:
-            return self._done(course)
+            return self._done(course, run)
         newest = gdb.newest_frame()
         if real_frame(newest) != real_frame(frame):
             entered = course.command == "step" and self._entered(newest, frame)
@@ -252,12 +277,12 @@ class Stepping:
                     stop = run_to([Goal(goal, real_frame(newest), course.thread)], run)
                     if stop is not None:
                         return stop
-                return self._done(course)
+                return self._done(course, run)
             stop = self._to_return(course, frame, run)
             if stop is not None:
                 return stop
         if self._at_another_line(course):
-            return self._done(course)
+            return self._done(course, run)
         if not course.headed:
             return run(course.command)
         with _setting("print frame-info", "source-and-location", where="auto"):
@@ -291,7 +316,7 @@ class Stepping:
             while (stop is None or stop.reason == "step") and self._before_end(course):
                 stop = run("until")
         if stop is None or stop.reason == "step":
-            return self._done(course)
+            return self._done(course, run)
         if stop.reason in {"signal", "breakpoint"} and stop.signal != STOP_SIGNAL:
             self._events.unshown = stop
         return stop
@@ -320,14 +345,24 @@ class Stepping:
             newest.pc() == address and (where is None or real_frame(newest) == where)
             for address, where in wanted
         ):
-            return self._done(course, whole=True)
+            return self._done(course, run, whole=True)
         stop = run_to([Goal(address, where, course.thread) for address, where in wanted], run)
-        return stop or self._done(course, whole=True)
+        return stop or self._done(course, run, whole=True)
 
     @staticmethod
-    def _done(course: Course, *, whole: bool = False) -> Stop:
-        """Show where the command has ended, as gdb would; ``whole`` with the place in words."""
+    def _done(course: Course, run: Callable[[str], Stop], *, whole: bool = False) -> Stop:
+        """Show where the command has ended, as gdb would; ``whole`` with the place in words.
+
+        At a breakpoint that the thread has come to and not hit, it is hit.
+        """
         frame = gdb.newest_frame()
+        if breakpoints_at(frame.pc()):
+            goal = Goal(frame.pc(), None, course.thread)
+            with alone():
+                stop = run_to([goal], lambda _: run(f"jump *{frame.pc():#x}"))
+            if stop is not None:
+                return stop
+            frame = gdb.newest_frame()
         frame.select()
         text = frame_text()
         location, _, source = text.partition("\n")
