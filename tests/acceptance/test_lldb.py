@@ -29,7 +29,7 @@ def lldb(request, tmp_path):
             [request.param.path, "--batch", "--no-lldbinit", "-s", script, program],
             capture_output=True,
             text=True,
-            env=request.param.environment(),
+            env=request.param.environment(tmp_path),
             stdin=subprocess.DEVNULL,
             timeout=100,
             check=False,

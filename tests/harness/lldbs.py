@@ -6,9 +6,11 @@ import dataclasses
 import functools
 import glob
 import os
+import pathlib
 import re
 import shutil
 import subprocess
+import tempfile
 
 from harness import gdbs
 
@@ -26,8 +28,9 @@ class Lldb:
     def name(self) -> str:
         return "lldb" + self.version.split(".")[0]
 
-    def environment(self) -> dict[str, str]:
-        env = gdbs.environment()
+    def environment(self, home: pathlib.Path) -> dict[str, str]:
+        """As for gdb; lldb makes a folder in ``home``."""
+        env = gdbs.environment(home)
         if self.python_path:
             env["PYTHONPATH"] = self.python_path
         return env
@@ -51,14 +54,15 @@ def found() -> tuple[Lldb, ...]:
         if not shutil.which(path):
             continue
         lldb = Lldb(path, "", _python_path(path))
-        done = subprocess.run(
-            [path, "--batch", "--no-lldbinit", "-o", "version", "-o", "script print('PYTHON')"],
-            capture_output=True,
-            text=True,
-            env=lldb.environment(),
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        with tempfile.TemporaryDirectory() as home:
+            done = subprocess.run(
+                [path, "--batch", "--no-lldbinit", "-o", "version", "-o", "script print('PYTHON')"],
+                capture_output=True,
+                text=True,
+                env=lldb.environment(pathlib.Path(home)),
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
         match = re.search(r"lldb version (\d+\.\d+)", done.stdout)
         if done.returncode == 0 and match and "\nPYTHON" in done.stdout:
             lldbs.setdefault(match[1], dataclasses.replace(lldb, version=match[1]))
