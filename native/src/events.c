@@ -20,14 +20,7 @@ static void handle_remove(struct pz_session *s, uint64_t start, uint64_t end)
 		*own = (struct pz_span){end, own_end - end};
 	if (ours && !dropping)
 		return; /* the ledger holds the content already */
-	pz_for_each_region (s, r) {
-		uint64_t stop = pz_min(end, r->end);
-
-		if (!(r->modes & UFFDIO_REGISTER_MODE_MISSING))
-			continue;
-		for (uint64_t a = pz_max(start, r->start); a < stop; a += PZ_PAGE)
-			pz_entry_drop(s, pz_entry(s, r, a), ours ? PZ_ZAPPED : PZ_NONE);
-	}
+	pz_region_drop(s, start, end, ours ? PZ_ZAPPED : PZ_NONE);
 }
 
 void pz_event_handle(struct pz_session *s, const struct uffd_msg *m)

@@ -96,7 +96,7 @@ static struct pz_hit *hit_of_call(struct pz_session *s, pid_t tid, const char *l
 	if (!strcmp(h->line, line))
 		return h;
 	/* Its name was not known at the first of its faults; the page has been open since. */
-	if (h->deferred && !strncmp(h->line, "-2 ", 3) && pz_page_down(h->head.address) == page) {
+	if (h->deferred && pz_line_unknown(h->line) && pz_page_down(h->head.address) == page) {
 		snprintf(h->line, sizeof(h->line), "%s", line);
 		h->head.syscall = atoi(line);
 		h->head.pc = pz_line_pc(line);

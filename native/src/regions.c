@@ -177,8 +177,8 @@ static void forget(struct pz_session *s, struct pz_region *r)
 	erase(s, r);
 }
 
-/* The entries of [start, end), where the table has no place left to split its regions. */
-static void drop_entries(struct pz_session *s, uint64_t start, uint64_t end)
+/* What is held of [start, end): its pages have gone, to read as `state` from here on. */
+void pz_region_drop(struct pz_session *s, uint64_t start, uint64_t end, enum pz_state state)
 {
 	pz_for_each_region (s, r) {
 		uint64_t stop = pz_min(end, r->end);
@@ -186,7 +186,7 @@ static void drop_entries(struct pz_session *s, uint64_t start, uint64_t end)
 		if (!(r->modes & UFFDIO_REGISTER_MODE_MISSING))
 			continue;
 		for (uint64_t a = pz_max(start, r->start); a < stop; a += PZ_PAGE)
-			pz_entry_drop(s, pz_entry(s, r, a), PZ_NONE);
+			pz_entry_drop(s, pz_entry(s, r, a), state);
 	}
 }
 
@@ -199,7 +199,7 @@ int pz_region_remove(struct pz_session *s, uint64_t start, uint64_t end)
 	if (!error)
 		error = pz_region_split(s, end);
 	if (error) {
-		drop_entries(s, start, end);
+		pz_region_drop(s, start, end, PZ_NONE); /* no place left to split */
 		return error;
 	}
 	while ((r = pz_region_next(s, start)) && r->start < end)

@@ -31,6 +31,12 @@ bool pz_line_in_call(const char *line)
 	return strncmp(line, "-1 ", 3) != 0;
 }
 
+/* It is in a call, of which nothing more is known. */
+bool pz_line_unknown(const char *line)
+{
+	return !strcmp(line, UNKNOWN_CALL);
+}
+
 /* The last field. */
 uint64_t pz_line_pc(const char *line)
 {

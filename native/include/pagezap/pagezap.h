@@ -64,6 +64,7 @@ const void *pz_ahead_content(struct pz_session *s, const struct pz_region *r, ui
 /* syscall_line.c: a line of /proc/PID/task/TID/syscall, and that of the thread of a fault. */
 bool pz_line_running(const char *line);
 bool pz_line_in_call(const char *line);
+bool pz_line_unknown(const char *line);
 uint64_t pz_line_pc(const char *line);
 /* Fault thread, lock held. */
 int pz_syscall_line(struct pz_session *s, const struct pz_fault *f, char *line, size_t size);
@@ -109,6 +110,7 @@ struct pz_region *pz_region_find(struct pz_session *s, uint64_t address);
 struct pz_region *pz_region_next(struct pz_session *s, uint64_t address);
 int pz_region_split(struct pz_session *s, uint64_t address);
 int pz_region_cover(struct pz_session *s, uint64_t start, uint64_t end, uint64_t modes);
+void pz_region_drop(struct pz_session *s, uint64_t start, uint64_t end, enum pz_state state);
 int pz_region_remove(struct pz_session *s, uint64_t start, uint64_t end);
 int pz_region_rekey(struct pz_session *s, uint64_t from, uint64_t to, uint64_t length);
 
