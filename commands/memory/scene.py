@@ -250,8 +250,9 @@ class Scene:
             kind="kernel-refused",
         )
 
+    @cached_property
     def reports_forks(self) -> bool:
-        """Return whether a userfaultfd of the process tells of its forks; see userfaultfd(2).
+        """Whether a userfaultfd of the process tells of its forks; see userfaultfd(2).
 
         Also where it may make none, which is refused for that reason.
         """

@@ -135,7 +135,7 @@ class Plan:
         self, piece: Piece, *, ours: bool, stacks: Sequence[tuple[int, int]]
     ) -> list[Hazard]:
         held = self._keep or self._filling
-        forks = [hazard_rules.of_forks(piece)] if held and not self._scene.reports_forks() else []
+        forks = [hazard_rules.of_forks(piece)] if held and not self._scene.reports_forks else []
         if self._keep:
             return [*hazard_rules.of_keep(piece, ours=ours), *forks]
         found = hazard_rules.of_drop(piece, ours=ours, stacks=stacks)

@@ -162,12 +162,11 @@ class HitHandler:
         """Let the access through, if it waits, and return it where it is to be reported."""
         hit, event = None, None
         try:
+            if raw.kernel and raw.syscall < 0:
+                raw = self._name_call(raw)
             pc = raw.pc
             write: Write | None
             if raw.kernel:
-                if raw.syscall < 0:
-                    raw = self._name_call(raw)
-                    pc = raw.pc
                 write = self._kernel_write(raw)
             else:
                 pc = self._debugger.read_registers([self._arch.pc])[self._arch.pc]

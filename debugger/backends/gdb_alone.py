@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import TYPE_CHECKING, Any
 
 import gdb
@@ -15,7 +16,8 @@ NOTIFICATIONS = "suppress-cli-notifications"
 CODE = frozenset({gdb.BP_BREAKPOINT, gdb.BP_HARDWARE_BREAKPOINT})
 
 
-def has_parameter(name: str) -> bool:
+@functools.cache
+def _has_parameter(name: str) -> bool:
     """Return whether this gdb has a setting of that name."""
     try:
         gdb.parameter(name)
@@ -40,7 +42,7 @@ def alone() -> Iterator[None]:
 @contextlib.contextmanager
 def unnoticed() -> Iterator[None]:
     """Keep a step in the body from being printed, where gdb can."""
-    quiet = has_parameter(NOTIFICATIONS) and not gdb.parameter(NOTIFICATIONS)
+    quiet = _has_parameter(NOTIFICATIONS) and not gdb.parameter(NOTIFICATIONS)
     if quiet:
         gdb.execute(f"set {NOTIFICATIONS} on")
     try:

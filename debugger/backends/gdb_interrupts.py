@@ -15,6 +15,7 @@ import gdb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from types import CodeType, FrameType
 
 CTRL_C = frozenset({signal.SIGINT})
@@ -46,34 +47,25 @@ class Interrupts:
         """
 
         def guarded(*event: Any) -> None:
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, CTRL_C)
-            try:
-                callback(*event)
-            finally:
-                if self._waits():
-                    self._note()
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            with _masked(signal.SIG_BLOCK):
+                try:
+                    callback(*event)
+                finally:
+                    if self._waits():
+                        self._note()
 
         self._guards.add(guarded.__code__)
         return guarded
 
-    @contextlib.contextmanager
-    def passed_on(self) -> Iterator[None]:
+    @staticmethod
+    def passed_on() -> AbstractContextManager[None]:
         """Let gdb have Ctrl-C in the body, amid what is guarded: there the inferior runs."""
-        mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, CTRL_C)
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        return _masked(signal.SIG_UNBLOCK)
 
-    @contextlib.contextmanager
-    def put_off(self) -> Iterator[None]:
+    @staticmethod
+    def put_off() -> AbstractContextManager[None]:
         """Keep Ctrl-C from the body of a command; its end raises KeyboardInterrupt then."""
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, CTRL_C)
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        return _masked(signal.SIG_BLOCK)
 
     def taken(self) -> bool:
         """Return whether Ctrl-C was typed amid what is guarded, once."""
@@ -103,6 +95,15 @@ class Interrupts:
         """Interrupt the inferior where it runs, as gdb does where it sees Ctrl-C itself."""
         if self.taken() and any(each.is_running() for each in gdb.selected_inferior().threads()):
             gdb.execute("interrupt")
+
+
+@contextlib.contextmanager
+def _masked(how: int) -> Iterator[None]:
+    mask = signal.pthread_sigmask(how, CTRL_C)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _set_python_handler(handler: Any) -> None:

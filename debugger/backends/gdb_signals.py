@@ -47,12 +47,21 @@ class Handling(NamedTuple):
 def handling(name: str) -> Handling:
     """Return what ``info signals`` says of a signal."""
     with contextlib.suppress(gdb.error):
-        line = gdb.execute(f"info signals {name}", to_string=True).splitlines()[-1]
-        words = re.split(r"\s+", line.strip(), maxsplit=4)
-        if len(words) == 5:
-            stopped, printed, passed = (word == "Yes" for word in words[1:4])
-            return Handling(stopped, printed, passed, words[4])
+        found = _handlings(f"info signals {name}")
+        if found:
+            return next(iter(found.values()))
     return Handling(stopped=True, printed=True, passed=True, description=name)
+
+
+def _handlings(command: str) -> dict[str, Handling]:
+    """Return the signals that a command of gdb's lists."""
+    found = {}
+    for line in gdb.execute(command, to_string=True).splitlines():
+        words = re.split(r"\s+", line.strip(), maxsplit=4)
+        if len(words) == 5 and words[0].startswith("SIG"):
+            stopped, printed, passed = (word == "Yes" for word in words[1:4])
+            found[words[0]] = Handling(stopped, printed, passed, words[4])
+    return found
 
 
 @contextlib.contextmanager
@@ -62,10 +71,9 @@ def all_stopping() -> Iterator[None]:
     Of those that do not, gdb would run the handler in a step, and stop amid it for another.
     """
     passing: dict[str, list[str]] = {}
-    for line in gdb.execute("info signals", to_string=True).splitlines():
-        words = re.split(r"\s+", line.strip(), maxsplit=4)
-        if len(words) == 5 and words[0].startswith("SIG") and words[1] == "No":
-            passing.setdefault("print" if words[2] == "Yes" else "noprint", []).append(words[0])
+    for name, each in _handlings("info signals").items():
+        if not each.stopped:
+            passing.setdefault("print" if each.printed else "noprint", []).append(name)
     changed = [name for names in passing.values() for name in names]
     if changed:
         gdb.execute(f"handle {' '.join(changed)} stop", to_string=True)

@@ -312,7 +312,7 @@ class Stepping:
             if stop is not None:
                 return stop
         stop = None
-        with _setting("suppress-cli-notifications", "on", where=False):
+        with unnoticed():
             while (stop is None or stop.reason == "step") and self._before_end(course):
                 stop = run("until")
         if stop is None or stop.reason == "step":
@@ -374,7 +374,7 @@ class Stepping:
 
 
 @contextlib.contextmanager
-def _setting(name: str, value: str, *, where: object) -> Iterator[None]:
+def _setting(name: str, value: str, *, where: str) -> Iterator[None]:
     """Change a setting of gdb's for the body, where it is as ``where`` says."""
     changed = gdb.parameter(name) == where
     if changed:
@@ -383,4 +383,4 @@ def _setting(name: str, value: str, *, where: object) -> Iterator[None]:
         yield
     finally:
         if changed:
-            gdb.execute(f"set {name} {'off' if where is False else where}")
+            gdb.execute(f"set {name} {where}")
