@@ -7,6 +7,15 @@ the JSON contract), a ``message`` that names the cause in one line, and a
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEBUG_VARIABLE = "PAGEZAP_DEBUG"
+"""Environment variable that, set, shows the traceback of an internal error."""
+
 
 class PagezapError(Exception):
     """A refusal that is shown to the user as one line, never as a traceback."""
@@ -74,3 +83,18 @@ class HelperError(PagezapError):
     """The helper is missing, gone, or answered with an error."""
 
     kind = "helper"
+
+
+def internal_error(command: str, error: BaseException, show: Callable[[str], object]) -> str:
+    """Return the line for an error that is no refusal; its traceback goes to ``show`` on demand."""
+    if debugging():
+        import traceback
+
+        show("".join(traceback.format_exception(error)))
+    detail = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
+    return f"internal error in {command}: {detail}. Set {DEBUG_VARIABLE}=1 to see where"
+
+
+def debugging() -> bool:
+    """Return whether the user wants to see where pagezap itself failed."""
+    return DEBUG_VARIABLE in os.environ

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import gdb
 
-from pagezap.debugger.errors import PagezapError
+from pagezap.debugger.errors import PagezapError, debugging, internal_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pagezap.debugger.api import CommandSpec
-
-DEBUG_VARIABLE = "PAGEZAP_DEBUG"
-"""Environment variable that, set, shows the traceback of an internal error."""
 
 
 class _Command(gdb.Command):  # type: ignore[misc]
@@ -41,25 +37,19 @@ class _Command(gdb.Command):  # type: ignore[misc]
             raise gdb.GdbError(" ".join(str(error).split()).rstrip(".") + ".") from None
         except BaseException as error:
             # SystemExit among them: gdb 18 would die of it.
-            raise gdb.GdbError(_internal(self._spec.name, error)) from None
+            raise gdb.GdbError(self._internal(error)) from None
 
     def complete(self, text: str, word: str) -> Sequence[str]:
         """Return the completions of ``word``; none rather than an error at the prompt."""
         try:
             return list(self._spec.complete(text or "", word or ""))
         except (Exception, SystemExit) as error:
-            if DEBUG_VARIABLE in os.environ:
-                gdb.write(_internal(self._spec.name, error) + "\n", gdb.STDERR)
+            if debugging():
+                gdb.write(self._internal(error) + "\n", gdb.STDERR)
             return []
 
-
-def _internal(name: str, error: BaseException) -> str:
-    if DEBUG_VARIABLE in os.environ:
-        import traceback
-
-        gdb.write("".join(traceback.format_exception(error)), gdb.STDERR)
-    detail = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
-    return f"internal error in {name}: {detail}. Set {DEBUG_VARIABLE}=1 to see where"
+    def _internal(self, error: BaseException) -> str:
+        return internal_error(self._spec.name, error, lambda text: gdb.write(text, gdb.STDERR))
 
 
 def add(spec: CommandSpec, entering: Callable[[bool], None]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import lldb
 
@@ -158,23 +158,19 @@ class LldbDebugger:
         token = self._packet(f"QSaveRegisterState;thread:{thread.GetThreadID():x};")
         if not token.isdigit():
             raise InjectionError(f"lldb-server cannot save registers ({token or 'no answer'})")
-        return SavedRegisters(values, token)
+        return SavedRegisters(values, (token, thread.GetFrameAtIndex(0).GetPC()))
 
     def restore_registers(self, saved: SavedRegisters) -> None:
         """See Debugger."""
         thread = self._thread()
-        text = f"QRestoreRegisterState:{saved.token};thread:{thread.GetThreadID():x};"
+        token, pc = cast("tuple[str, int]", saved.token)
+        text = f"QRestoreRegisterState:{token};thread:{thread.GetThreadID():x};"
         answer = self._packet(text)
         if answer != "OK":
             raise InjectionError(f"lldb-server cannot restore registers ({answer})")
         # By a command, lldb notices that what it remembers of the thread is old.
         frame = thread.GetFrameAtIndex(0)
-        where = saved.values[self._pc_name(saved)]
-        self._command(f"register write pc {where:#x}", lldb.SBExecutionContext(frame))
-
-    @staticmethod
-    def _pc_name(saved: SavedRegisters) -> str:
-        return "rip" if "rip" in saved.values else "pc"
+        self._command(f"register write pc {pc:#x}", lldb.SBExecutionContext(frame))
 
     def _packet(self, text: str) -> str:
         """Send a packet to lldb-server and return its answer, empty where there is none."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
-from pagezap.debugger.errors import PagezapError
+from pagezap.debugger.errors import PagezapError, internal_error
 
 if TYPE_CHECKING:
     from pagezap.debugger.api import CommandSpec
     from pagezap.debugger.backends.lldb import LldbDebugger
-
-DEBUG_VARIABLE = "PAGEZAP_DEBUG"
-"""Environment variable that, set, shows the traceback of an internal error."""
 
 
 def add(debugger: LldbDebugger, spec: CommandSpec) -> None:
@@ -46,7 +42,7 @@ class _Command:
             error = failure.line()
         except BaseException as failure:
             # lldb would take it for a success.
-            error = _internal(spec.name, failure, shown)
+            error = internal_error(spec.name, failure, shown.append)
         finally:
             debugger.output = None
         result.PutCString("".join(shown).rstrip("\n"))
@@ -60,12 +56,3 @@ class _Command:
     def get_long_help(self) -> str:
         """Return what ``help COMMAND`` shows."""
         return type(self).spec.help
-
-
-def _internal(name: str, error: BaseException, shown: list[str]) -> str:
-    if DEBUG_VARIABLE in os.environ:
-        import traceback
-
-        shown.append("".join(traceback.format_exception(error)))
-    detail = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
-    return f"internal error in {name}: {detail}. Set {DEBUG_VARIABLE}=1 to see where"

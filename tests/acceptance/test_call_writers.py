@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import collections
 import re
-import subprocess
 
 import pytest
+
+from harness.programs import compile_c
 
 THREADS, CALLS = 4, 20
 PROGRAM = r"""
@@ -56,10 +57,7 @@ int main(int argc, char **argv)
 
 @pytest.fixture(scope="module")
 def callers(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("callers")
-    (folder / "p.c").write_text(PROGRAM)
-    subprocess.run(["gcc", "-g", "-O0", "-pthread", "-o", folder / "p", folder / "p.c"], check=True)
-    return str(folder / "p")
+    return compile_c(tmp_path_factory.mktemp("callers"), PROGRAM)
 
 
 BEGIN = ["set print thread-events off", "break begin", "break finished", "run"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
+
+from harness.programs import compile_c
 
 PROGRAM = r"""
 #include <pthread.h>
@@ -55,11 +55,7 @@ KEEP = "zap --keep kept, +64*4096"
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("calling")
-    source = folder / "calling.c"
-    source.write_text(PROGRAM)
-    subprocess.run(["gcc", "-g", "-O0", "-o", folder / "calling", source, "-lpthread"], check=True)
-    return str(folder / "calling")
+    return compile_c(tmp_path_factory.mktemp("calling"), PROGRAM, name="calling")
 
 
 def of(output, commands, command):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 
 import pytest
 
 from harness import observe
+from harness.programs import compile_c
 
 PROGRAM = r"""
 #include <pthread.h>
@@ -61,10 +61,7 @@ int main(int argc, char **argv)
 
 @pytest.fixture(scope="module")
 def writers(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("delete")
-    (folder / "p.c").write_text(PROGRAM)
-    subprocess.run(["gcc", "-g", "-O0", "-pthread", "-o", folder / "p", folder / "p.c"], check=True)
-    return folder / "p"
+    return compile_c(tmp_path_factory.mktemp("delete"), PROGRAM)
 
 
 @pytest.fixture(params=["quiet", "with timers"])
@@ -77,10 +74,7 @@ def running(request, writers):
 
 def runs(pid):
     """Whether all threads get on: none was left stopped."""
-    return all(
-        observe.status(pid, int(tid))["State"][0] not in "Tt"
-        for tid in os.listdir(f"/proc/{pid}/task")
-    )
+    return all(observe.status(pid, tid)["State"][0] not in "Tt" for tid in observe.tids(pid))
 
 
 @pytest.mark.parametrize(

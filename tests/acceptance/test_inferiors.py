@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+from harness.programs import compile_c
 
 LOOK = ["x/2xb kept", "uffd-status"]
 AWAY = "kept pages      16\n"
@@ -46,15 +46,14 @@ def test_all_run_together(batch, program):
 
 def test_the_child_that_is_followed_has_ended(batch, tmp_path):
     """The parent's inferior is there still, the child's is not."""
-    source = tmp_path / "forker.c"
-    source.write_text(
+    forker = compile_c(
+        tmp_path,
         "#include <unistd.h>\n#include <sys/wait.h>\n"
-        "int main(void) { if (!fork()) _exit(0); wait(0); return 0; }\n"
+        "int main(void) { if (!fork()) _exit(0); wait(0); return 0; }\n",
     )
-    subprocess.run(["gcc", "-g", "-o", tmp_path / "forker", source], check=True)
     commands = ["set detach-on-fork off", "set follow-fork-mode child", "break main", "run",
                 "zap --keep [heap]", "zap --keep $sp-4096, +1", "continue"]  # fmt: skip
-    output = batch.run(commands, program=[str(tmp_path / "forker")])
+    output = batch.run(commands, program=[forker])
     assert "Python" not in output.stderr, output
     assert "Traceback" not in output.stderr, output
     assert "RuntimeError" not in output.stderr, output

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from harness import observe
+from harness.programs import compile_c
 
 PROGRAM = r"""
 #include <pthread.h>
@@ -37,10 +38,7 @@ int main(void)
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("interrupt")
-    (folder / "p.c").write_text(PROGRAM)
-    subprocess.run(["gcc", "-g", "-O0", "-pthread", "-o", folder / "p", folder / "p.c"], check=True)
-    return str(folder / "p")
+    return compile_c(tmp_path_factory.mktemp("interrupt"), PROGRAM)
 
 
 def test_it_is_a_stop_by_sigint(interactive, program):

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from harness import gdbs
+from harness.programs import compile_c
 
 LIBRARY = "\n".join(f"int item_{number:03}(void) {{ return {number}; }}" for number in range(400))
 PROGRAM = """
@@ -33,10 +34,7 @@ def folder(tmp_path_factory):
         ("program", PROGRAM, ["-L.", "-litems", "-Wl,-rpath,$ORIGIN"]),
         ("bare", PROGRAM, ["-g0", "-L.", "-litems", "-Wl,-rpath,$ORIGIN"]),
     ):
-        (folder / f"{name}.c").write_text(text)
-        subprocess.run(
-            ["gcc", "-g", "-O0", "-o", name, f"{name}.c", *options], cwd=folder, check=True
-        )
+        compile_c(folder, text, *options, name=name)
     return folder
 
 

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from harness import gdbs, observe
+from harness.programs import compile_c
 
 PROGRAM = r"""
 #include <stdio.h>
@@ -30,11 +31,7 @@ int main(int argc, char **argv)
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("exec")
-    (directory / "p.c").write_text(PROGRAM)
-    binary = directory / "p"
-    subprocess.run(["gcc", "-g", "-O0", "-o", binary, directory / "p.c"], check=True)
-    return str(binary)
+    return compile_c(tmp_path_factory.mktemp("exec"), PROGRAM)
 
 
 @pytest.fixture
@@ -245,10 +242,7 @@ int main(void)
 
 @pytest.fixture
 def unreported(tmp_path):
-    (tmp_path / "u.c").write_text(UNREPORTED)
-    binary = tmp_path / "u"
-    subprocess.run(["gcc", "-g", "-O0", "-o", binary, tmp_path / "u.c"], check=True)
-    return str(binary)
+    return compile_c(tmp_path, UNREPORTED)
 
 
 def test_a_breakpoint_after_a_write_that_is_not_reported(execute, unreported):

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from harness import observe
+from harness.programs import compile_c
 
 PAGE = 4096
 
@@ -84,9 +85,8 @@ class Started:
 @pytest.fixture(scope="module")
 def binary(tmp_path_factory):
     directory = tmp_path_factory.mktemp("memory")
-    (directory / "m.c").write_text(PROGRAM)
     (directory / "content").write_bytes(b"f" * PAGE)
-    subprocess.run(["gcc", "-g", "-O0", "-o", directory / "m", directory / "m.c"], check=True)
+    compile_c(directory, PROGRAM, name="m")
     return directory
 
 
@@ -508,8 +508,7 @@ int main(void)
 
 def test_the_heap_ends_where_bss_does(batch, tmp_path):
     # gdb starts it without ASLR: .bss ends where the heap begins, and both are registered.
-    (tmp_path / "b.c").write_text(BSS_PROGRAM)
-    subprocess.run(["gcc", "-g", "-o", tmp_path / "b", tmp_path / "b.c"], check=True)
+    compile_c(tmp_path, BSS_PROGRAM, name="b")
     output = batch.run(
         [
             "break ready",
@@ -573,8 +572,7 @@ int main(void)
 
 
 def test_what_is_mapped_beside_a_stack_is_no_stack(batch, tmp_path):
-    (tmp_path / "s.c").write_text(STACK_PROGRAM)
-    subprocess.run(["gcc", "-g", "-pthread", "-o", tmp_path / "s", tmp_path / "s.c"], check=True)
+    compile_c(tmp_path, STACK_PROGRAM, name="s")
     with subprocess.Popen([tmp_path / "s"], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout.readline() == "ready\n"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 
+from harness.programs import compile_c
 from harness.transcripts import transcript
 
 PROGRAM = r"""
@@ -114,9 +113,7 @@ COURSES = {
 def programs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stepping")
     for name, text in (("plain", PROGRAM), ("threads", THREADS)):
-        source = folder / f"{name}.c"
-        source.write_text(text)
-        subprocess.run(["gcc", "-g", "-O0", "-o", folder / name, source, "-lpthread"], check=True)
+        compile_c(folder, text, name=name)
     return folder
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
 
 import pytest
+
+from harness.programs import compile_c
 
 THREADS, ROUNDS = 4, 15
 PROGRAM = r"""
@@ -60,10 +61,7 @@ end
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("among")
-    (folder / "p.c").write_text(PROGRAM)
-    subprocess.run(["gcc", "-g", "-O0", "-pthread", "-o", folder / "p", folder / "p.c"], check=True)
-    return str(folder / "p")
+    return compile_c(tmp_path_factory.mktemp("among"), PROGRAM)
 
 
 @pytest.mark.parametrize("steps", [["next"] * 3, ["step"] * 3, ["finish", "next"]], ids=" ".join)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 
+from harness.programs import compile_c
 from harness.transcripts import transcript
 
 PROGRAM = r"""
@@ -102,11 +101,7 @@ COURSES = {
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("leaving")
-    source = folder / "leaving.c"
-    source.write_text(PROGRAM)
-    subprocess.run(["gcc", "-g", "-O0", "-o", folder / "leaving", source], check=True)
-    return folder / "leaving"
+    return compile_c(tmp_path_factory.mktemp("leaving"), PROGRAM, name="leaving")
 
 
 @pytest.mark.parametrize("course", COURSES)

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from harness import gdbs
+from harness import gdbs, programs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HEAD = """
@@ -51,11 +51,7 @@ def compile_c(tmp_path):
     """Compiles C text to a program."""
 
     def build(text, *flags):
-        source = tmp_path / "program.c"
-        source.write_text(text)
-        program = tmp_path / "program"
-        subprocess.run(["gcc", "-g", "-O0", "-o", program, source, "-lpthread", *flags], check=True)
-        return program
+        return programs.compile_c(tmp_path, text, *flags)
 
     return build
 

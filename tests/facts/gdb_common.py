@@ -6,6 +6,8 @@ import pathlib
 import subprocess
 import sys  # noqa: F401 - the tests' scripts use it
 
+import gdb
+
 GENERAL = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp")
 REGISTERS = (*GENERAL, *(f"r{n}" for n in range(8, 16)), "rip", "eflags", "orig_rax")
 INFERIOR = gdb.selected_inferior()

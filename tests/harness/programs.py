@@ -30,6 +30,14 @@ VARIANTS = {
 }
 
 
+def compile_c(folder: pathlib.Path, text: str, *options: str, name: str = "program") -> str:
+    """Return the path of the program of a test's own C text, built in ``folder``."""
+    (folder / f"{name}.c").write_text(text)
+    command = ["gcc", "-g", "-O0", "-pthread", "-o", name, f"{name}.c", *options]
+    subprocess.run(command, cwd=folder, check=True)
+    return str(folder / name)
+
+
 @functools.cache
 def build(source: str, variant: str = "pie") -> pathlib.Path:
     """Return the binary of ``source`` (a file's name); skips the test without a compiler."""

@@ -6,11 +6,15 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from selfhost import Inferior, Tracer, ended, process_state, session, wait_for
 
 from pagezap.native import control, launch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ways = pytest.mark.parametrize("no_move", [False, True], ids=["move", "copy"])
 
