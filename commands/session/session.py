@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pagezap.commands.session import install, preflight
 from pagezap.commands.session.hits import HitHandler, HitLog
 from pagezap.commands.session.watches import WatchTable
-from pagezap.debugger.errors import HelperError, UnsupportedError
+from pagezap.debugger.errors import HelperError, InjectionError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -173,12 +173,15 @@ class Session:
             return
         selected = self._debugger.selected_thread()
         self.client.detaching(True)
-        for thread in self._debugger.threads():
-            self._debugger.select_thread(thread)
-            with suppress(UnsupportedError):
-                Injector(self._debugger).take_signal("SIGSTOP")
-        self._debugger.select_thread(selected)
-        self.client.detaching(False)
+        try:
+            for thread in self._debugger.threads():
+                self._debugger.select_thread(thread)
+                # A thread that may not or cannot make a call keeps its signal; the others go on.
+                with suppress(UnsupportedError, InjectionError):
+                    Injector(self._debugger).take_signal("SIGSTOP")
+        finally:
+            self._debugger.select_thread(selected)
+            self.client.detaching(False)
 
 
 def create(debugger: Debugger, *, no_move: bool = False) -> Session:
