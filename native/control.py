@@ -491,8 +491,14 @@ class Client:
 
     def own(self) -> list[tuple[int, int]]:
         """The helper's own mappings in the inferior, (start, length) in bytes: its stashes."""
-        data = self._call(Op.OWN)
-        return [(start, length) for start, length in struct.iter_unpack("<QQ", data[8:])]
+        found: list[tuple[int, int]] = []
+        cursor = 0
+        while True:
+            data = self._call(Op.OWN, struct.pack("<Q", cursor))
+            found.extend(struct.iter_unpack("<QQ", data[16:]))
+            cursor = struct.unpack_from("<Q", data)[0]
+            if not cursor:
+                return found
 
     def release(self) -> int:
         """Bring everything back and end the helper; answers the pages brought back."""

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -10,7 +11,9 @@
 
 #define DONTNEED_LOCKED 24 /* MADV_DONTNEED_LOCKED, Linux 5.18 */
 
-#define AGENT_START_MS	  5000
+#define AGENT_START_US	  5000000
+#define MOVE_RAN_NS	  2000000000	/* a thousand times what a chunk takes */
+#define SPINS		  100		/* before we sleep: an event comes within microseconds */
 #define GUARD_FLAGS	  0x5c000000ull /* SA_RESTORER | SA_NODEFER | SA_ONSTACK | SA_RESTART */
 #define SIGNAL_SET_LENGTH 8
 
@@ -37,15 +40,31 @@ bool pz_agent_alive(struct pz_session *s)
 	return s->agent > 0 && !pidfd_ended(s->agent_pidfd);
 }
 
+/* How a call of the agent's is waited for. */
+struct patience {
+	uint64_t us;				 /* so long at most; 0 without end */
+	uint64_t ran_ns;			 /* so much of a CPU at most; 0 without end */
+	void (*meanwhile)(struct pz_session *s); /* called all the time */
+};
+
 /* Waits until a word of the mailbox has a value. */
 static int wait_word(struct pz_session *s, volatile unsigned int *word, unsigned int value,
-		     uint64_t limit_us)
+		     const struct patience *p)
 {
-	static const struct timespec slice = {.tv_nsec = 2000000};
-	uint64_t end = limit_us ? pz_now_us() + limit_us : 0;
-	unsigned int seen;
+	struct timespec slice = {.tv_nsec = p->meanwhile ? 50000 : 2000000};
+	uint64_t end = p->us ? pz_now_us() + p->us : 0, ran = 0;
+	unsigned int seen, spins = p->meanwhile ? SPINS : 0;
 
+	if (p->ran_ns)
+		ran = pz_proc_sched(s->agent, s->agent).ran_ns;
 	while ((seen = __atomic_load_n(word, __ATOMIC_ACQUIRE)) != value) {
+		if (p->meanwhile)
+			p->meanwhile(s);
+		if (spins) {
+			spins--;
+			sched_yield();
+			continue;
+		}
 		if (futex(word, FUTEX_WAIT, seen, &slice) == 0 || errno != ETIMEDOUT)
 			continue;
 		pz_place_watch(s); /* its call may wait for the fault thread */
@@ -53,6 +72,9 @@ static int wait_word(struct pz_session *s, volatile unsigned int *word, unsigned
 			return -ESRCH;
 		if (end && pz_now_us() > end)
 			return -ETIMEDOUT;
+		/* It turns in the kernel, and only death gets it out: we go on without it. */
+		if (p->ran_ns && pz_proc_sched(s->agent, s->agent).ran_ns - ran > p->ran_ns)
+			kill(s->agent, SIGKILL);
 	}
 	return 0;
 }
@@ -60,7 +82,8 @@ static int wait_word(struct pz_session *s, volatile unsigned int *word, unsigned
 int pz_agent_attach(struct pz_session *s)
 {
 	volatile struct pz_mailbox *m = s->mailbox;
-	int error = wait_word(s, &m->ready, PZ_AGENT_READY, AGENT_START_MS * 1000ull);
+	const struct patience start = {.us = AGENT_START_US};
+	int error = wait_word(s, &m->ready, PZ_AGENT_READY, &start);
 
 	if (error)
 		return error;
@@ -73,7 +96,8 @@ int pz_agent_attach(struct pz_session *s)
 	return pz_proc_same_mm(s->agent, s->options.pid) ? 0 : -ESRCH;
 }
 
-long pz_agent_call(struct pz_session *s, long number, const uint64_t *arguments)
+static long call(struct pz_session *s, long number, const uint64_t *arguments,
+		 const struct patience *p)
 {
 	volatile struct pz_mailbox *m = s->mailbox;
 	unsigned int sequence;
@@ -84,7 +108,7 @@ long pz_agent_call(struct pz_session *s, long number, const uint64_t *arguments)
 	/* A call that a predecessor began (recovery) ends first. */
 	if (m->done != m->sequence)
 		futex(&m->sequence, FUTEX_WAKE, 1, NULL);
-	error = wait_word(s, &m->done, m->sequence, 0);
+	error = wait_word(s, &m->done, m->sequence, p);
 	if (error)
 		return error;
 	m->number = number;
@@ -93,8 +117,15 @@ long pz_agent_call(struct pz_session *s, long number, const uint64_t *arguments)
 	sequence = m->sequence + 1;
 	__atomic_store_n(&m->sequence, sequence, __ATOMIC_RELEASE);
 	futex(&m->sequence, FUTEX_WAKE, 1, NULL);
-	error = wait_word(s, &m->done, sequence, 0);
+	error = wait_word(s, &m->done, sequence, p);
 	return error ? error : (long)m->result;
+}
+
+long pz_agent_call(struct pz_session *s, long number, const uint64_t *arguments)
+{
+	static const struct patience endless;
+
+	return call(s, number, arguments, &endless);
 }
 
 long pz_agent_syscall(struct pz_session *s, long number, uint64_t a, uint64_t b, uint64_t c)
@@ -133,14 +164,24 @@ int pz_agent_map(struct pz_session *s, uint64_t length, int prot, uint64_t *ret)
 }
 
 /* The pages of a range, also of one that the program has locked (mlockall); see madvise(2). */
-int pz_agent_drop(struct pz_session *s, uint64_t start, uint64_t length)
+int pz_agent_drop_while(struct pz_session *s, uint64_t start, uint64_t length,
+			void (*meanwhile)(struct pz_session *s))
 {
 	static const uint64_t advices[] = {MADV_DONTNEED, DONTNEED_LOCKED};
+	const struct patience p = {.meanwhile = meanwhile};
 	int error = -EINVAL;
 
-	for (int i = 0; error == -EINVAL && i < 2; i++)
-		error = (int)pz_agent_syscall(s, SYS_madvise, start, length, advices[i]);
+	for (int i = 0; error == -EINVAL && i < 2; i++) {
+		const uint64_t arguments[6] = {start, length, advices[i]};
+
+		error = (int)call(s, SYS_madvise, arguments, &p);
+	}
 	return error;
+}
+
+int pz_agent_drop(struct pz_session *s, uint64_t start, uint64_t length)
+{
+	return pz_agent_drop_while(s, start, length, NULL);
 }
 
 int pz_agent_unmap(struct pz_session *s, uint64_t start, uint64_t length)
@@ -151,6 +192,10 @@ int pz_agent_unmap(struct pz_session *s, uint64_t start, uint64_t length)
 int pz_agent_move(struct pz_session *s, uint64_t dst, uint64_t src, uint64_t length, uint64_t *ret)
 {
 	volatile struct pz_uffdio_move *m = mailbox_at(s, PZ_MAILBOX_MOVE);
+	const struct patience p = {.ran_ns = MOVE_RAN_NS};
+	const uint64_t arguments[6] = {(uint64_t)s->options.uffd_number, PZ_UFFDIO_MOVE,
+				       s->options.mailbox + PZ_MAILBOX_MOVE};
+	int64_t moved;
 	long error;
 
 	m->dst = dst;
@@ -158,9 +203,9 @@ int pz_agent_move(struct pz_session *s, uint64_t dst, uint64_t src, uint64_t len
 	m->len = length;
 	m->mode = PZ_MOVE_MODE_ALLOW_SRC_HOLES;
 	m->move = 0;
-	error = pz_agent_syscall(s, SYS_ioctl, (uint64_t)s->options.uffd_number, PZ_UFFDIO_MOVE,
-				 s->options.mailbox + PZ_MAILBOX_MOVE);
-	*ret = m->move > 0 ? (uint64_t)m->move : 0;
+	error = call(s, SYS_ioctl, arguments, &p);
+	moved = m->move; /* from memory that the program can write to as well */
+	*ret = moved > 0 ? pz_min((uint64_t)moved, length) & PZ_PAGE_MASK : 0;
 	return (int)error;
 }
 

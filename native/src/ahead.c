@@ -11,7 +11,7 @@
 
 static bool in_stash(uint64_t entry)
 {
-	return pz_entry_kept(entry) && pz_entry_state(entry) == PZ_STASH && !(entry & PZ_MOVING);
+	return pz_entry_kept(entry) && pz_entry_state(entry) == PZ_STASH;
 }
 
 /* The pages from this one on whose content waits in the stash. */

@@ -190,45 +190,32 @@ int pz_bring_moving(struct pz_session *s)
 }
 
 /* Gives back the stale copies that faults left in the stash. */
-void pz_free_leftovers(struct pz_session *s, bool all)
+void pz_free_leftovers(struct pz_session *s)
 {
 	unsigned int runs = 0;
+	uint64_t at = 0;
 
-	PZ_LOCKED(s);
-	if (!s->count.leftovers)
-		return;
-	pz_for_each_region (s, r) {
-		if (!r->stash)
-			continue;
-		for (uint64_t a = r->start; a < r->end && s->count.leftovers;) {
-			uint64_t stop = a;
+	while (runs < LEFTOVER_RUNS) {
+		struct pz_region *r;
+		uint64_t stop, a;
 
-			while (stop < r->end && (*pz_entry(s, r, stop) & PZ_LEFTOVER)) {
-				uint64_t *e = pz_entry(s, r, stop);
+		PZ_LOCKED(s);
+		r = pz_region_next(s, at);
+		if (!r || !s->count.leftovers)
+			return;
+		at = pz_max(at, r->start);
+		stop = r->stash ? pz_min(r->end, at + PZ_LOOK) : r->end;
+		while (at < stop && r->stash && !(*pz_entry(s, r, at) & PZ_LEFTOVER))
+			at += PZ_PAGE;
+		for (a = at; a < stop && (*pz_entry(s, r, a) & PZ_LEFTOVER); a += PZ_PAGE) {
+			uint64_t *e = pz_entry(s, r, a);
 
-				pz_entry_set(s, e, *e & ~PZ_LEFTOVER);
-				stop += PZ_PAGE;
-			}
-			if (stop == a) {
-				a += PZ_PAGE;
-				continue;
-			}
-			pz_agent_drop(s, r->stash + (a - r->start), stop - a);
-			if (++runs >= LEFTOVER_RUNS && !all)
-				return;
-			a = stop;
+			pz_entry_set(s, e, *e & ~PZ_LEFTOVER);
 		}
-	}
-}
-
-/* Stash areas whose pages the program unmapped. */
-void pz_free_garbage(struct pz_session *s)
-{
-	PZ_LOCKED(s);
-	while (s->shared->n_garbage) {
-		struct pz_span *g = &s->shared->garbage[s->shared->n_garbage - 1];
-
-		pz_agent_unmap(s, g->start, g->length);
-		s->shared->n_garbage--;
+		if (a > at) {
+			pz_agent_drop(s, r->stash + (at - r->start), a - at);
+			runs++;
+		}
+		at = a > at ? a : stop;
 	}
 }

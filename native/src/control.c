@@ -192,9 +192,9 @@ void pz_tick(struct pz_session *s)
 	}
 	if (s->count.leftovers && now - s->leftover_us >= LEFTOVER_US) {
 		s->leftover_us = now;
-		pz_free_leftovers(s, false);
+		pz_free_leftovers(s);
 	}
-	if (s->shared->n_garbage)
+	if (s->n_garbage)
 		pz_free_garbage(s);
 	if (now - s->check_us >= CHECK_US) {
 		s->check_us = now;

@@ -23,7 +23,7 @@ static void handle_remove(struct pz_session *s, uint64_t start, uint64_t end)
 	pz_region_drop(s, start, end, ours ? PZ_ZAPPED : PZ_NONE);
 }
 
-void pz_event_handle(struct pz_session *s, const struct uffd_msg *m)
+static void handle(struct pz_session *s, const struct uffd_msg *m)
 {
 	switch (m->event) {
 	case UFFD_EVENT_FORK:
@@ -47,4 +47,32 @@ void pz_event_handle(struct pz_session *s, const struct uffd_msg *m)
 	default:
 		break;
 	}
+}
+
+/*
+ * The next message, NULL where there is none. It is read into what the keeper sees: a helper
+ * that is killed from here on has lost no event.
+ */
+struct uffd_msg *pz_message_read(struct pz_session *s)
+{
+	struct uffd_msg *m = &s->shared->message;
+
+	return read(s->uffd, m, sizeof(*m)) == (ssize_t)sizeof(*m) ? m : NULL;
+}
+
+void pz_event_handle(struct pz_session *s, const struct uffd_msg *m)
+{
+	handle(s, m);
+	s->shared->message.event = 0;
+}
+
+/* Recovery: what a killed helper had read and may not have done whole. Done twice it is as once. */
+void pz_event_redo(struct pz_session *s)
+{
+	const struct uffd_msg *m = &s->shared->message;
+
+	/* The child of a fork went with the helper, whose descriptor it was. */
+	if (m->event == UFFD_EVENT_REMOVE || m->event == UFFD_EVENT_UNMAP ||
+	    m->event == UFFD_EVENT_REMAP)
+		pz_event_handle(s, m);
 }

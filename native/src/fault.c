@@ -236,16 +236,12 @@ void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
 {
 	uint64_t page = pz_page_down(f->address);
 	bool wp = is_wp(f), write = is_write(f);
-	struct pz_region *r = pz_region_find(s, page);
 	const struct pz_watch *w = NULL;
 	bool exact = false, stopping = false, kernel;
 	char line[PZ_LINE];
 	int error;
 
 	s->count.faults++;
-	if (wp && r && (r->modes & UFFDIO_REGISTER_MODE_MISSING) &&
-	    (*pz_entry(s, r, page) & PZ_MOVING))
-		return; /* being copied: woken when it is away */
 	if (!s->shown && !s->releasing)
 		w = pz_watch_on_page(s, page, write, f->address, &exact, &stopping);
 	if (!w) {
@@ -284,22 +280,23 @@ void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
  * fork event finds in the ledger is what the child was copied from. */
 static bool handle_one(struct pz_session *s, pid_t *ret_tid)
 {
-	struct uffd_msg m;
+	const struct uffd_msg *m;
 	struct pz_fault f;
 
 	pz_lock_for_fault(s);
 	struct pz_session *locked __attribute__((cleanup(pz_unlock_cleanup), unused)) = s;
 
 	pz_put_off_retry(s);
-	if (read(s->uffd, &m, sizeof(m)) != (ssize_t)sizeof(m))
+	m = pz_message_read(s);
+	if (!m)
 		return false;
-	if (m.event != UFFD_EVENT_PAGEFAULT) {
-		pz_event_handle(s, &m);
+	if (m->event != UFFD_EVENT_PAGEFAULT) {
+		pz_event_handle(s, m);
 		return true;
 	}
-	f = (struct pz_fault){.address = m.arg.pagefault.address,
-			      .flags = m.arg.pagefault.flags,
-			      .tid = pz_proc_local_tid(s, (pid_t)m.arg.pagefault.feat.ptid)};
+	f = (struct pz_fault){.address = m->arg.pagefault.address,
+			      .flags = m->arg.pagefault.flags,
+			      .tid = pz_proc_local_tid(s, (pid_t)m->arg.pagefault.feat.ptid)};
 	if (!s->hold)
 		pz_fault_handle(s, &f);
 	else if (s->n_put_off < PZ_MAX_DEFERRED)

@@ -43,7 +43,7 @@ static uint64_t taken_value(uint64_t entry)
 	return PZ_STASH | (filled ? PZ_FILLED : 0);
 }
 
-/* Settles the entries of [start, start + moved): content is in the stash now. */
+/* Settles the entries of [start, end): content is in the stash now, or has stayed. */
 static void settle(struct keeping *k, struct pz_region *r, uint64_t start, uint64_t end, bool taken)
 {
 	for (uint64_t a = start; a < end; a += PZ_PAGE) {
@@ -60,6 +60,20 @@ static void settle(struct keeping *k, struct pz_region *r, uint64_t start, uint6
 			pz_entry_set(k->s, e, PZ_NONE);
 		}
 	}
+}
+
+static bool gone(struct pz_session *s, uint64_t a)
+{
+	uint64_t state;
+
+	return pz_pagemap_read(s, a, 1, &state) == 0 && !pz_pagemap_populated(state);
+}
+
+/* The agent was killed amid a MOVE, which has not said how far it came. */
+static void settle_found(struct keeping *k, struct pz_region *r, uint64_t start, uint64_t end)
+{
+	for (uint64_t a = start; a < end; a += PZ_PAGE)
+		settle(k, r, a, a + PZ_PAGE, gone(k->s, a));
 }
 
 /* A stale copy in the stash is in the way. Unregistered, so that no event is raised. */
@@ -97,6 +111,12 @@ static int move_run(struct keeping *k, struct pz_region *r, uint64_t start, uint
 		if (!error || at >= end)
 			continue;
 		e = pz_entry(s, r, at);
+		if (error == -EEXIST && (*e & PZ_MOVING) && gone(s, at)) {
+			/* Moved already: the kernel tried again and did not count it. */
+			settle(k, r, at, at + PZ_PAGE, true);
+			at += PZ_PAGE;
+			continue;
+		}
 		if (error == -EEXIST && (*e & PZ_MOVING)) {
 			/* Somebody has read the stash and left zero pages: cleaned at the next
 			 * try, all at once. */
@@ -109,8 +129,14 @@ static int move_run(struct keeping *k, struct pz_region *r, uint64_t start, uint
 			k->at = at;
 			return -EAGAIN;
 		}
-		if (error == -EAGAIN || error == -EINVAL || error == -ESRCH || error == -ENODEV ||
-		    error == -ENOTTY) {
+		if (error == -ESRCH) {
+			settle_found(k, r, at, end);
+			k->at = at;
+			return error;
+		}
+		/* EBADF, ENOTTY: the program has closed our descriptor. */
+		if (error == -EAGAIN || error == -EINVAL || error == -ENODEV || error == -ENOTTY ||
+		    error == -EBADF) {
 			settle(k, r, at, end, false);
 			k->at = at;
 			return error;
@@ -191,6 +217,20 @@ static int region_stash(struct pz_session *s, struct pz_region *r, int prot)
 	return pz_agent_map(s, r->end - r->start, prot, &r->stash);
 }
 
+/*
+ * The zap that an event announced comes first: a page taken before it would come back with the
+ * content that the program has given up.
+ */
+int pz_wait_for_removes(struct pz_session *s)
+{
+	for (int i = 0; pz_now_us() - s->last_remove_us < REMOVE_GRACE_US; i++) {
+		if (i == REMOVE_WAITS)
+			return -EAGAIN;
+		pz_sleep_us(500);
+	}
+	return 0;
+}
+
 static int keep_vma(void *context, const struct pz_vma *v)
 {
 	struct keeping *k = context;
@@ -204,12 +244,9 @@ static int keep_vma(void *context, const struct pz_vma *v)
 		uint64_t end;
 		int error;
 
-		/* The zap that an event announced comes first. */
-		for (int i = 0; pz_now_us() - s->last_remove_us < REMOVE_GRACE_US; i++) {
-			if (i == REMOVE_WAITS)
-				return -EAGAIN;
-			pz_sleep_us(500);
-		}
+		error = pz_wait_for_removes(s);
+		if (error)
+			return error;
 		pz_main_pause(s);
 		PZ_LOCKED(s);
 		r = pz_region_find(s, k->at);
@@ -244,7 +281,8 @@ static int keep_vma(void *context, const struct pz_vma *v)
 	return 0;
 }
 
-static int cover_vma(void *context, const struct pz_vma *v)
+/* Registers what is to be kept or filled. */
+int pz_cover_kept(void *context, const struct pz_vma *v)
 {
 	struct pz_session *s = context;
 	uint64_t modes = UFFDIO_REGISTER_MODE_MISSING | (s->wp ? UFFDIO_REGISTER_MODE_WP : 0);
@@ -258,12 +296,19 @@ static void count_result(struct pz_session *s, uint64_t start, uint64_t end,
 {
 	uint64_t kept = 0;
 
-	PZ_LOCKED(s);
-	for (uint64_t a = start; a < end; a += PZ_PAGE) {
-		struct pz_region *r = pz_region_find(s, a);
+	for (uint64_t at = start; at < end;) {
+		struct pz_region *r;
+		uint64_t stop;
 
-		if (r && pz_entry_kept(*pz_entry(s, r, a)))
-			kept++;
+		pz_main_pause(s);
+		PZ_LOCKED(s);
+		r = pz_region_next(s, at);
+		if (!r || r->start >= end)
+			break;
+		at = pz_max(at, r->start);
+		stop = pz_min(pz_min(r->end, end), at + PZ_LOOK);
+		for (; at < stop; at += PZ_PAGE)
+			kept += pz_entry_kept(*pz_entry(s, r, at));
 	}
 	result->pages = (end - start) / PZ_PAGE;
 	result->unpopulated = result->pages - pz_min(result->pages, result->skipped + kept);
@@ -287,7 +332,7 @@ int pz_keep(struct pz_session *s, uint64_t start, uint64_t length, bool shown_on
 		error = pz_maps_check_anonymous(s, start, start + length);
 		if (error)
 			return error;
-		error = pz_maps_visit(s->options.pid, start, start + length, cover_vma, s);
+		error = pz_maps_visit(s->options.pid, start, start + length, pz_cover_kept, s);
 		if (error)
 			return error;
 	}

@@ -1,13 +1,11 @@
 /*
- * Taking pages away where they cannot be moved: write-protect, copy into the
- * store, ledger, zap, un-protect. A writer waits in its fault meanwhile.
+ * Taking pages away where they cannot be moved: write-protect, copy into the store, ledger, zap,
+ * un-protect, all under the lock. A writer waits in its fault meanwhile.
  */
-#include <string.h>
-#include <sys/mman.h>
-
 #include "pagezap/pagezap.h"
 
 #define BATCH_PAGES 64
+#define PATIENCE    2000 /* while a mapping changes */
 
 static int store_page(struct pz_session *s, uint64_t *entry, uint64_t address)
 {
@@ -26,124 +24,133 @@ static int store_page(struct pz_session *s, uint64_t *entry, uint64_t address)
 	return 0;
 }
 
-/* Copies a run of wanted pages; the ledger holds them as MOVING. Lock held. */
+/*
+ * Copies a run of wanted pages; the ledger holds them as MOVING. Answers where it ended: at the
+ * first that cannot be copied, with its error.
+ */
 static uint64_t copy_run(struct pz_session *s, struct pz_region *r, uint64_t start, uint64_t end,
-			 struct pz_keep_result *result)
+			 int *ret_error)
 {
-	uint64_t a;
-	int error = pz_uffd_protect(s->uffd, start, end - start, true, false);
+	uint64_t a = start;
 
-	for (a = start; a < end; a += PZ_PAGE) {
-		uint64_t *e = pz_entry(s, r, a);
-
-		if (!error)
-			error = store_page(s, e, a);
-		if (error) {
-			result->skipped++;
-			result->reason = error;
-			pz_entry_set(s, e, *e & PZ_LEFTOVER);
+	*ret_error = 0;
+	while (a < end) {
+		*ret_error = store_page(s, pz_entry(s, r, a), a);
+		if (*ret_error)
 			break;
-		}
+		a += PZ_PAGE;
 	}
 	return a;
 }
 
-/* Undoes our protection and leaves that of the watches. Lock held. */
-static void unprotect(struct pz_session *s, uint64_t start, uint64_t end)
+static void forget_run(struct pz_session *s, struct pz_region *r, uint64_t start, uint64_t end)
 {
-	while (pz_uffd_protect(s->uffd, start, end - start, false, true) == -EAGAIN)
-		pz_lock_give_up(s, 100);
-	pz_uffd_wake(s->uffd, start, end - start);
-	for (uint64_t a = start; a < end && !s->shown && !s->releasing; a += PZ_PAGE) {
-		if (pz_watch_covers(s, a))
-			pz_protect_page(s, a, true);
-	}
+	for (uint64_t a = start; a < end; a += PZ_PAGE)
+		pz_entry_drop(s, pz_entry(s, r, a), PZ_NONE);
 }
 
-/* A zap that failed in the middle has taken some pages: their only copy is ours. */
-static bool there(struct pz_session *s, uint64_t address)
+static void skip(struct pz_keep_result *result, uint64_t pages, int error)
 {
-	uint64_t state;
-
-	return pz_pagemap_read(s, address, 1, &state) == 0 && pz_pagemap_populated(state);
+	result->skipped += pages;
+	if (pages)
+		result->reason = error;
 }
 
-static void settle(struct pz_session *s, uint64_t start, uint64_t end, int error,
-		   struct pz_keep_result *result)
+/*
+ * A run of wanted pages of one region, lock held. What follows is next: after one that could not
+ * be copied. Answers -EAGAIN where a mapping changes just now.
+ */
+static int take_run(struct pz_session *s, struct pz_region *r, uint64_t start, uint64_t end,
+		    struct pz_keep_result *result, uint64_t *ret_next)
 {
-	struct pz_region *r;
+	int error = pz_uffd_protect(s->uffd, start, end - start, true, false), why = 0;
+	uint64_t done = start, left = 0;
 
-	PZ_LOCKED(s);
-	for (uint64_t a = start; a < end; a += PZ_PAGE) {
-		uint64_t *e;
-
-		r = pz_region_find(s, a);
-		if (!r)
-			continue;
-		e = pz_entry(s, r, a);
-		if (!(*e & PZ_MOVING))
-			continue; /* dropped by the program meanwhile */
-		pz_entry_set(s, e, *e & ~PZ_MOVING);
-		if (error && there(s, a)) {
-			pz_entry_drop(s, e, PZ_NONE);
-			result->skipped++;
-			result->reason = error;
-		} else {
-			result->kept++;
-		}
+	if (!error)
+		done = copy_run(s, r, start, end, &why);
+	/* Nothing has moved since: what was copied is what lies there. */
+	if (done > start)
+		error = pz_uffd_protect(s->uffd, start, done - start, true, false);
+	if (error) {
+		forget_run(s, r, start, done);
+		pz_unprotect_ours(s, start, end);
+		return error;
 	}
-	/* Everybody who waited tries again, and finds the page missing. */
-	unprotect(s, start, end);
+	*ret_next = end;
+	if (done < end) {
+		uint64_t *e = pz_entry(s, r, done);
+
+		pz_entry_set(s, e, *e & PZ_LEFTOVER);
+		skip(result, 1, why);
+		*ret_next = done + PZ_PAGE;
+		pz_unprotect_ours(s, done, end);
+	}
+	if (done > start) {
+		error = pz_zap_held(s, r, start, done, &left);
+		result->kept += (done - start) / PZ_PAGE - left;
+		skip(result, left, error ? error : -EAGAIN);
+	}
+	return 0;
+}
+
+/* The first wanted page of [start, end), and where the run of them ends. */
+static uint64_t find_run(struct pz_session *s, struct pz_region *r, uint64_t start, uint64_t end,
+			 const uint64_t *pagemap, bool shown_only, uint64_t *ret_end)
+{
+	uint64_t a = start, stop;
+
+	while (a < end &&
+	       !pz_keep_wanted(*pz_entry(s, r, a), pagemap[(a - start) / PZ_PAGE], shown_only))
+		a += PZ_PAGE;
+	stop = a;
+	while (stop < end &&
+	       pz_keep_wanted(*pz_entry(s, r, stop), pagemap[(stop - start) / PZ_PAGE], shown_only))
+		stop += PZ_PAGE;
+	*ret_end = stop;
+	return a;
 }
 
 int pz_keep_by_copy(struct pz_session *s, uint64_t start, uint64_t end, bool shown_only,
 		    struct pz_keep_result *ret)
 {
 	uint64_t pagemap[BATCH_PAGES], at = start;
+	unsigned int patience = PATIENCE;
 
 	if (!s->wp)
 		return -EOPNOTSUPP;
 	while (at < end) {
-		uint64_t stop, run, next, begin = 0;
-		int error;
+		struct pz_region *r;
+		uint64_t stop, run, next;
+		int error = pz_wait_for_removes(s);
 
+		if (error)
+			return error;
 		pz_main_pause(s);
-		{
-			struct pz_region *r;
-
-			PZ_LOCKED(s);
-			r = pz_region_find(s, at);
-			stop = pz_min(end, at + BATCH_PAGES * PZ_PAGE);
-			next = stop;
-			if (r)
-				stop = next = pz_min(stop, r->end);
-			error = r ? pz_pagemap_read(s, at, (stop - at) / PZ_PAGE, pagemap) : 0;
-			if (error)
-				return error;
-			run = at;
-			while (r && run < stop &&
-			       !pz_keep_wanted(*pz_entry(s, r, run), pagemap[(run - at) / PZ_PAGE],
-					       shown_only))
-				run += PZ_PAGE;
-			begin = run;
-			while (r && run < stop &&
-			       pz_keep_wanted(*pz_entry(s, r, run), pagemap[(run - at) / PZ_PAGE],
-					      shown_only))
-				run += PZ_PAGE;
-			if (!r || begin == run) {
-				at = next;
-				continue;
-			}
-			next = copy_run(s, r, begin, run, ret);
+		PZ_LOCKED(s);
+		stop = pz_min(end, at + BATCH_PAGES * PZ_PAGE);
+		r = pz_region_find(s, at);
+		if (!r) {
+			at = stop;
+			continue;
 		}
-		error = next > begin ? pz_zap_held(s, begin, next - begin, PZ_STORE) : 0;
-		settle(s, begin, next, error, ret);
-		if (next < run) { /* skipped one: un-protect it, go on after it */
-			PZ_LOCKED(s);
-			unprotect(s, next, run);
-			next += PZ_PAGE;
+		stop = pz_min(stop, r->end);
+		error = pz_pagemap_read(s, at, (stop - at) / PZ_PAGE, pagemap);
+		if (error)
+			return error;
+		run = find_run(s, r, at, stop, pagemap, shown_only, &stop);
+		if (run == stop) {
+			at = stop;
+			continue;
 		}
-		at = next;
+		error = take_run(s, r, run, stop, ret, &next);
+		if (error == -EAGAIN && patience--) {
+			pz_lock_give_up(s, 100);
+			continue;
+		}
+		if (error)
+			skip(ret, (stop - run) / PZ_PAGE, error);
+		patience = PATIENCE;
+		at = error ? stop : next;
 	}
 	return 0;
 }

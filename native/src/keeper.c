@@ -53,7 +53,9 @@ int pz_recover(struct pz_session *s)
 
 	s->in_recovery = true;
 	s->hold = true;
+	pz_region_recover(s);
 	pz_ledger_recount(s);
+	pz_event_redo(s);
 	/* A stash that was cut short while it was registered: no read of it may fault. */
 	pz_for_each_region (s, r) {
 		if (r->stash)

@@ -61,30 +61,18 @@ int pz_maps_visit(pid_t pid, uint64_t start, uint64_t end, pz_vma_visit visit, v
 
 static int check_one(void *context, const struct pz_vma *v)
 {
-	struct pz_session *s = context;
-	const struct pz_options *o = &s->options;
-
-	if (!v->private_anonymous)
-		return -EINVAL;
-	if (v->start < o->code + o->code_length && v->end > o->code)
-		return -EINVAL;
-	return 0;
+	(void)context;
+	return v->private_anonymous ? 0 : -EINVAL;
 }
 
 int pz_maps_check_anonymous(struct pz_session *s, uint64_t start, uint64_t end)
 {
-	int error = pz_maps_visit(s->options.pid, start, end, check_one, s);
+	int error = pz_maps_visit(s->options.pid, start, end, check_one, NULL);
 
 	if (error == -ENOMEM)
 		error = -EINVAL;
-	for (unsigned int i = 0; !error && i < s->shared->n_regions; i++) {
-		const struct pz_region *r = &s->shared->regions[i];
-		uint64_t length = r->end - r->start;
-
-		if (r->stash && start < r->stash + length && end > r->stash)
-			error = -EINVAL;
-	}
-	return error;
+	PZ_LOCKED(s);
+	return pz_region_ours(s, start, end) ? -EINVAL : error;
 }
 
 int pz_pagemap_read(struct pz_session *s, uint64_t start, uint64_t pages, uint64_t *ret)

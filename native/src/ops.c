@@ -123,7 +123,7 @@ static const struct {
 	[PZ_OP_RELEASE] = {op_release, 0},
 	[PZ_OP_DETACHING] = {op_detaching, 8},
 	[PZ_OP_CALLING] = {op_calling, 0},
-	[PZ_OP_OWN] = {op_own, 0},
+	[PZ_OP_OWN] = {op_own, 8},
 };
 
 void pz_op_dispatch(struct pz_session *s, struct pz_client *c, uint16_t op, const uint8_t *payload,

@@ -23,6 +23,19 @@ int op_keep(struct request *q)
 	return 0;
 }
 
+static bool next_region(struct pz_session *s, uint64_t at, uint64_t *ret_start, uint64_t *ret_end)
+{
+	const struct pz_region *r;
+
+	PZ_LOCKED(s);
+	r = pz_region_next(s, at);
+	if (r) {
+		*ret_start = r->start;
+		*ret_end = r->end;
+	}
+	return r;
+}
+
 /* Pages that are present and were; whole regions for (0, 0). */
 static void count_present(struct pz_session *s, uint64_t start, uint64_t end, bool all,
 			  struct pz_bring_result *r)
@@ -30,16 +43,14 @@ static void count_present(struct pz_session *s, uint64_t start, uint64_t end, bo
 	uint64_t buffer[512];
 	uint64_t populated = 0, pages = 0;
 
-	PZ_LOCKED(s);
 	for (uint64_t at = start; at < end;) {
-		struct pz_region *region = all ? pz_region_next(s, at) : NULL;
-		uint64_t n;
+		uint64_t from = at, to = end, n;
 
-		if (all && !region)
+		if (all && !next_region(s, at, &from, &to))
 			break;
-		if (all)
-			at = pz_max(at, region->start);
-		n = pz_min(((all ? region->end : end) - at) / PZ_PAGE, 512);
+		at = pz_max(at, from);
+		n = pz_min((to - at) / PZ_PAGE, 512);
+		pz_main_pause(s);
 		if (pz_pagemap_read(s, at, n, buffer))
 			break;
 		for (uint64_t i = 0; i < n; i++)
@@ -65,7 +76,7 @@ int op_refault(struct request *q)
 	error = pz_bring(q->s, start, end, false, &r);
 	if (error)
 		return error;
-	count_present(q->s, start, end, !start, &r);
+	count_present(q->s, start, end, !get64(q, 8), &r);
 	put64(q, r.pages);
 	put64(q, r.refaulted);
 	put64(q, r.resident);
@@ -125,8 +136,8 @@ int op_ledger_read(struct request *q)
 		return -ENOMEM;
 	PZ_LOCKED(s);
 	start = pz_max(start, cursor);
-	for (struct pz_region *r = pz_region_next(s, start);
-	     !next && r && r < s->shared->regions + s->shared->n_regions && r->start < end; r++) {
+	for (struct pz_region *r = pz_region_next(s, start); !next && r && r->start < end;
+	     r = pz_region_next(s, r->end)) {
 		uint64_t a = pz_max(start, r->start), stop = pz_min(end, r->end);
 
 		if (!(r->modes & UFFDIO_REGISTER_MODE_MISSING))
@@ -158,22 +169,21 @@ int op_ledger_read(struct request *q)
 
 int op_own(struct request *q)
 {
-	struct pz_session *s = q->s;
-	uint32_t count = 0;
+	const struct pz_shared *shared = q->s->shared;
+	uint64_t i = get64(q, 0), counts[2] = {0};
 
-	PZ_LOCKED(s);
-	put64(q, 0); /* the count, known at the end */
-	for (uint32_t i = 0; i < s->shared->n_garbage; i++, count++)
-		put(q, &s->shared->garbage[i], sizeof(s->shared->garbage[i]));
-	for (uint32_t i = 0; i < s->shared->n_regions && count < ANSWER_RUNS; i++) {
-		const struct pz_region *r = &s->shared->regions[i];
+	PZ_LOCKED(q->s);
+	put(q, counts, sizeof(counts)); /* known at the end */
+	for (; i < shared->n_slots && counts[1] < ANSWER_RUNS; i++) {
+		const struct pz_region *r = &shared->slot[i];
 
-		if (!r->stash)
+		if (r->kind == PZ_REGION_FREE || !r->stash)
 			continue;
 		put64(q, r->stash);
 		put64(q, r->end - r->start);
-		count++;
+		counts[1]++;
 	}
-	memcpy(q->reply->payload, &count, sizeof(count));
+	counts[0] = i < shared->n_slots ? i : 0;
+	memcpy(q->reply->payload, counts, sizeof(counts));
 	return 0;
 }

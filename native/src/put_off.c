@@ -29,6 +29,15 @@ void pz_fault_again(struct pz_session *s, uint64_t page)
 	add(s, (struct pz_fault){.address = page, .again = true});
 }
 
+/* What was put off is due now. */
+void pz_put_off_soon(struct pz_session *s)
+{
+	if (!s->n_put_off)
+		return;
+	s->put_off_us = 0;
+	pz_fault_wake(s);
+}
+
 void pz_put_off_retry(struct pz_session *s)
 {
 	unsigned int n = s->n_put_off;

@@ -1,63 +1,28 @@
 /* The table of registered ranges: sorted, disjoint, split and rekeyed as the program maps. */
-#include <string.h>
-#include <sys/mman.h>
-
 #include "pagezap/pagezap.h"
 
-/* The first region that ends after the address. */
-struct pz_region *pz_region_next(struct pz_session *s, uint64_t address)
-{
-	struct pz_region *table = s->shared->regions;
-	unsigned int low = 0, high = s->shared->n_regions;
-
-	while (low < high) {
-		unsigned int middle = (low + high) / 2;
-
-		if (table[middle].end <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < s->shared->n_regions ? &table[low] : NULL;
-}
-
-struct pz_region *pz_region_find(struct pz_session *s, uint64_t address)
-{
-	struct pz_region *r = pz_region_next(s, address);
-
-	return r && r->start <= address ? r : NULL;
-}
+#define SPARE (PZ_MAX_REGIONS / 2) /* for what events split: no command may use them up */
 
 static int insert(struct pz_session *s, const struct pz_region *new)
 {
-	struct pz_shared *shared = s->shared;
-	struct pz_region *at = pz_region_next(s, new->start);
-	size_t index = at ? (size_t)(at - shared->regions) : shared->n_regions;
+	struct pz_region *slot = pz_slot_new(s);
 
-	if (shared->n_regions == PZ_MAX_REGIONS)
+	if (!slot)
 		return -ENOSPC;
-	memmove(&shared->regions[index + 1], &shared->regions[index],
-		(shared->n_regions - index) * sizeof(*new));
-	shared->regions[index] = *new;
-	shared->n_regions++;
+	pz_order_add(s, pz_slot_fill(s, slot, new));
 	return 0;
 }
 
-static void erase(struct pz_session *s, struct pz_region *r)
-{
-	struct pz_shared *shared = s->shared;
-	size_t index = (size_t)(r - shared->regions);
-
-	shared->n_regions--;
-	memmove(r, r + 1, (shared->n_regions - index) * sizeof(*r));
-}
-
-/* First fit in the ledger; a used stretch is given back as zeros by region_remove. */
+/* The sum of all places ever used, or the first gap; what is given back there is zeros. */
 static int entries_reserve(struct pz_session *s, uint64_t pages, uint64_t *ret)
 {
 	uint64_t at = 0;
 	bool moved;
 
+	pz_for_each_region (s, r)
+		at = pz_max(at, r->entry + (r->end - r->start) / PZ_PAGE);
+	if (at + pages > PZ_LEDGER_ENTRIES)
+		at = 0;
 	do {
 		moved = false;
 		pz_for_each_region (s, r) {
@@ -77,22 +42,25 @@ static int entries_reserve(struct pz_session *s, uint64_t pages, uint64_t *ret)
 
 int pz_region_split(struct pz_session *s, uint64_t address)
 {
-	struct pz_region *r = pz_region_find(s, address);
+	struct pz_region *r = pz_region_find(s, address), *slot;
 	struct pz_region high;
 	uint64_t offset;
 
 	if (!r || r->start == address)
 		return 0;
+	slot = pz_slot_new(s);
+	if (!slot)
+		return -ENOSPC;
 	offset = address - r->start;
 	high = *r;
 	high.start = address;
 	high.entry += offset / PZ_PAGE;
 	if (high.stash)
 		high.stash += offset;
-	if (s->shared->n_regions == PZ_MAX_REGIONS)
-		return -ENOSPC;
-	r->end = address;
-	return insert(s, &high);
+	pz_slot_fill(s, slot, &high);
+	__atomic_store_n(&r->end, address, __ATOMIC_RELEASE);
+	pz_order_add(s, slot);
+	return 0;
 }
 
 static int region_register(struct pz_session *s, uint64_t start, uint64_t end, uint64_t modes)
@@ -109,6 +77,8 @@ int pz_region_cover(struct pz_session *s, uint64_t start, uint64_t end, uint64_t
 	while (at < end) {
 		struct pz_region *r = pz_region_next(s, at);
 
+		if (s->n_regions + s->n_garbage >= PZ_MAX_REGIONS - SPARE)
+			return -ENOSPC;
 		if (!r || r->start > at) {
 			struct pz_region new = {.start = at,
 						.end = r ? pz_min(r->start, end) : end,
@@ -145,21 +115,7 @@ int pz_region_cover(struct pz_session *s, uint64_t start, uint64_t end, uint64_t
 	return 0;
 }
 
-static void garbage_add(struct pz_session *s, uint64_t start, uint64_t length)
-{
-	struct pz_shared *shared = s->shared;
-
-	struct pz_span *last = &shared->garbage[shared->n_garbage ? shared->n_garbage - 1 : 0];
-
-	/* Neighbours are freed together; areas that follow each other lie so as a rule. */
-	if (shared->n_garbage && last->start + last->length == start)
-		last->length += length;
-	else if (shared->n_garbage && start + length == last->start)
-		*last = (struct pz_span){start, last->length + length};
-	else if (shared->n_garbage < PZ_MAX_GARBAGE)
-		shared->garbage[shared->n_garbage++] = (struct pz_span){start, length};
-}
-
+/* The region's memory has gone, or nothing of it is held: what it has of ours is left to free. */
 static void forget(struct pz_session *s, struct pz_region *r)
 {
 	if (r->modes & UFFDIO_REGISTER_MODE_MISSING) {
@@ -172,9 +128,8 @@ static void forget(struct pz_session *s, struct pz_region *r)
 			}
 		}
 	}
-	if (r->stash)
-		garbage_add(s, r->stash, r->end - r->start);
-	erase(s, r);
+	pz_order_drop(s, r);
+	pz_slot_discard(s, r);
 }
 
 /* What is held of [start, end): its pages have gone, to read as `state` from here on. */
@@ -218,15 +173,17 @@ int pz_region_rekey(struct pz_session *s, uint64_t from, uint64_t to, uint64_t l
 	if (error)
 		return error;
 	while ((r = pz_region_next(s, from)) && r->start < from + length) {
-		struct pz_region moved = *r;
+		struct pz_region moved = *r, *slot = pz_slot_new(s);
 
+		if (!slot)
+			return -ENOSPC;
 		moved.start = to + (r->start - from);
 		moved.end = to + (r->end - from);
-		erase(s, r);
-		error = insert(s, &moved);
-		if (error)
-			return error;
+		pz_slot_fill(s, slot, &moved);
+		pz_order_drop(s, r);
+		pz_slot_free(s, r);
 		/* Overlapping moves do not exist: mremap refuses them. */
+		pz_order_add(s, slot);
 	}
 	return 0;
 }

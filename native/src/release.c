@@ -121,17 +121,14 @@ static void open_all(struct pz_session *s)
 static bool unregister_all(struct pz_session *s)
 {
 	const uint64_t *kept = s->count.kept;
+	struct pz_region *r;
 
 	PZ_LOCKED(s);
 	if (kept[PZ_STASH] || kept[PZ_STORE] || kept[PZ_FILL])
 		return false;
-	while (s->shared->n_regions) {
-		struct pz_region *r = &s->shared->regions[s->shared->n_regions - 1];
-
+	while ((r = pz_region_next(s, 0))) {
 		pz_uffd_unregister(s->uffd, r->start, r->end - r->start);
-		if (r->stash)
-			pz_agent_unmap(s, r->stash, r->end - r->start);
-		s->shared->n_regions--;
+		pz_region_remove(s, r->start, r->end);
 	}
 	return true;
 }
@@ -161,12 +158,12 @@ static int bring_all(struct pz_session *s, uint64_t *ret)
 
 static void drain(struct pz_session *s)
 {
-	struct uffd_msg m;
+	const struct uffd_msg *m;
 
 	PZ_LOCKED(s);
-	while (read(s->uffd, &m, sizeof(m)) == (ssize_t)sizeof(m)) {
-		if (m.event != UFFD_EVENT_PAGEFAULT)
-			pz_event_handle(s, &m);
+	while ((m = pz_message_read(s))) {
+		if (m->event != UFFD_EVENT_PAGEFAULT)
+			pz_event_handle(s, m);
 	}
 }
 

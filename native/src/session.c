@@ -63,6 +63,8 @@ static int open_inferior(struct pz_session *s, const char **ret_why)
 
 static int open_own(struct pz_session *s)
 {
+	int error;
+
 	s->shared_fd = memfd_create("pagezap-ledger", MFD_CLOEXEC);
 	s->store_fd = memfd_create("pagezap-store", MFD_CLOEXEC);
 	s->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -77,9 +79,9 @@ static int open_own(struct pz_session *s)
 	s->ahead.buffer = malloc(PZ_AHEAD_PAGES * PZ_PAGE);
 	if (!s->shared || !s->page_buffer || !s->main_buffer || !s->ahead.buffer)
 		return -ENOMEM;
-	s->shared->magic = PZ_SHARED_MAGIC;
 	s->ledger = (uint64_t *)((char *)s->shared + PZ_LEDGER_OFFSET);
-	return pz_trace_init(s);
+	error = pz_region_init(s);
+	return error ? error : pz_trace_init(s);
 }
 
 static bool same_pid_namespace(pid_t pid)
@@ -185,6 +187,7 @@ void pz_session_deinit(struct pz_session *s)
 	pz_cache_deinit(&s->run_files);
 	pz_cache_deinit(&s->sched_files);
 	pz_trace_deinit(s);
+	pz_region_deinit(s);
 	if (s->mailbox)
 		munmap((void *)(uintptr_t)s->mailbox, PZ_PAGE);
 	if (s->shared)

@@ -80,7 +80,7 @@ static void hide_shown(struct pz_session *s, uint64_t *ret_taken, uint64_t *ret_
 	uint64_t at = 0;
 
 	for (;;) {
-		uint64_t start = 0, end = 0;
+		uint64_t start = 0, end = 0, stop;
 
 		{
 			PZ_LOCKED(s);
@@ -89,16 +89,18 @@ static void hide_shown(struct pz_session *s, uint64_t *ret_taken, uint64_t *ret_
 			if (!r || !s->count.shown)
 				return;
 			at = pz_max(at, r->start);
+			stop = r->end;
 			if (r->modes & UFFDIO_REGISTER_MODE_MISSING) {
-				while (at < r->end && !(*pz_entry(s, r, at) & PZ_SHOWN))
+				stop = pz_min(stop, at + PZ_LOOK);
+				while (at < stop && !(*pz_entry(s, r, at) & PZ_SHOWN))
 					at += PZ_PAGE;
 				start = at;
-				for (uint64_t a = at; a < r->end; a += PZ_PAGE) {
+				for (uint64_t a = at; a < stop; a += PZ_PAGE) {
 					if (*pz_entry(s, r, a) & PZ_SHOWN)
 						end = a + PZ_PAGE;
 				}
 			}
-			at = r->end;
+			at = stop;
 		}
 		if (end <= start)
 			continue;

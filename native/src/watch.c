@@ -157,15 +157,18 @@ static int cover_vma(void *context, const struct pz_vma *v)
 {
 	struct covering *c = context;
 	struct pz_session *s = c->s;
-	const struct pz_options *o = &s->options;
 
-	if (v->start < o->code + o->code_length && v->end > o->code)
-		return -EINVAL;
 	/* Where empty pages cannot be armed they are filled with the zero page first. */
 	if (c->populate)
 		pz_agent_syscall(s, SYS_madvise, v->start, v->end - v->start, POPULATE_READ);
 	PZ_LOCKED(s);
 	return pz_region_cover(s, v->start, v->end, UFFDIO_REGISTER_MODE_WP);
+}
+
+static bool ours(struct pz_session *s, uint64_t start, uint64_t end)
+{
+	PZ_LOCKED(s);
+	return pz_region_ours(s, start, end);
 }
 
 int pz_watch_add(struct pz_session *s, uint32_t id, uint32_t flags, uint64_t start, uint64_t length,
@@ -183,6 +186,8 @@ int pz_watch_add(struct pz_session *s, uint32_t id, uint32_t flags, uint64_t sta
 		return -EOPNOTSUPP;
 	if (find(s, id))
 		return -EEXIST;
+	if (ours(s, first_page(&w), last_page_end(&w)))
+		return -EINVAL;
 	if (s->n_watches == PZ_MAX_WATCHES)
 		return -ENOSPC;
 	error = pz_maps_visit(s->options.pid, first_page(&w), last_page_end(&w), cover_vma, &c);

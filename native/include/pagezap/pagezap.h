@@ -51,6 +51,8 @@ long pz_agent_call(struct pz_session *s, long number, const uint64_t *arguments)
 long pz_agent_syscall(struct pz_session *s, long number, uint64_t a, uint64_t b, uint64_t c);
 int pz_agent_map(struct pz_session *s, uint64_t length, int prot, uint64_t *ret);
 int pz_agent_drop(struct pz_session *s, uint64_t start, uint64_t length);
+int pz_agent_drop_while(struct pz_session *s, uint64_t start, uint64_t length,
+			void (*meanwhile)(struct pz_session *s));
 int pz_agent_unmap(struct pz_session *s, uint64_t start, uint64_t length);
 int pz_agent_move(struct pz_session *s, uint64_t dst, uint64_t src, uint64_t length, uint64_t *ret);
 int pz_agent_guard_install(struct pz_session *s);
@@ -102,12 +104,26 @@ int pz_maps_check_anonymous(struct pz_session *s, uint64_t start, uint64_t end);
 int pz_pagemap_read(struct pz_session *s, uint64_t start, uint64_t pages, uint64_t *ret);
 bool pz_pagemap_populated(uint64_t entry);
 
-/* regions.c: the table of registered ranges. Lock held. */
-#define pz_for_each_region(s, r)                                                                   \
-	for (struct pz_region *r = (s)->shared->regions;                                           \
-	     r < (s)->shared->regions + (s)->shared->n_regions; r++)
+/* slots.c: where the regions stand. Lock held. */
+int pz_region_init(struct pz_session *s);
+void pz_region_deinit(struct pz_session *s);
+void pz_region_recover(struct pz_session *s);
 struct pz_region *pz_region_find(struct pz_session *s, uint64_t address);
 struct pz_region *pz_region_next(struct pz_session *s, uint64_t address);
+bool pz_region_ours(struct pz_session *s, uint64_t start, uint64_t end);
+struct pz_region *pz_slot_new(struct pz_session *s);
+struct pz_region *pz_slot_fill(struct pz_session *s, struct pz_region *slot,
+			       const struct pz_region *new);
+void pz_slot_free(struct pz_session *s, struct pz_region *r);
+void pz_slot_discard(struct pz_session *s, struct pz_region *r);
+void pz_order_add(struct pz_session *s, struct pz_region *r);
+void pz_order_drop(struct pz_session *s, const struct pz_region *r);
+void pz_free_garbage(struct pz_session *s); /* main thread, lock not held */
+
+/* regions.c: the table of registered ranges. Lock held. */
+#define pz_for_each_region(s, r)                                                                   \
+	for (struct pz_region **at_##r = (s)->order, *r;                                           \
+	     at_##r < (s)->order + (s)->n_regions && ((r = *at_##r), true); at_##r++)
 int pz_region_split(struct pz_session *s, uint64_t address);
 int pz_region_cover(struct pz_session *s, uint64_t start, uint64_t end, uint64_t modes);
 void pz_region_drop(struct pz_session *s, uint64_t start, uint64_t end, enum pz_state state);
@@ -134,6 +150,8 @@ struct pz_keep_result {
 };
 int pz_keep(struct pz_session *s, uint64_t start, uint64_t length, bool shown_only,
 	    struct pz_keep_result *ret);
+int pz_cover_kept(void *session, const struct pz_vma *v);
+int pz_wait_for_removes(struct pz_session *s);
 bool pz_keep_wanted(uint64_t entry, uint64_t pagemap, bool shown_only);
 int pz_keep_by_copy(struct pz_session *s, uint64_t start, uint64_t end, bool shown_only,
 		    struct pz_keep_result *ret);
@@ -143,11 +161,12 @@ struct pz_bring_result {
 int pz_bring(struct pz_session *s, uint64_t start, uint64_t end, bool show,
 	     struct pz_bring_result *ret);
 int pz_bring_moving(struct pz_session *s);
-void pz_free_leftovers(struct pz_session *s, bool all);
-void pz_free_garbage(struct pz_session *s);
+void pz_free_leftovers(struct pz_session *s);
 
-/* fill.c */
-int pz_zap_held(struct pz_session *s, uint64_t start, uint64_t length, enum pz_state state);
+/* zap.c, fill.c: main thread. */
+int pz_zap_held(struct pz_session *s, const struct pz_region *region, uint64_t start, uint64_t end,
+		uint64_t *ret_left);
+void pz_unprotect_ours(struct pz_session *s, uint64_t start, uint64_t end);
 int pz_fill(struct pz_session *s, uint64_t start, uint64_t length, uint32_t kind, uint32_t byte,
 	    int fd, uint64_t offset, uint64_t *ret_pages, uint64_t *ret_dropped);
 int pz_advise(struct pz_session *s, uint64_t start, uint64_t length, int advice, int64_t *ret);
@@ -201,8 +220,11 @@ void pz_fault_wake(struct pz_session *s);
 void pz_serve(struct pz_session *s, uint64_t page, bool wp);
 int pz_put_off(struct pz_session *s, uint64_t page, uint64_t flags);
 void pz_fault_again(struct pz_session *s, uint64_t page);
+void pz_put_off_soon(struct pz_session *s);
 void pz_put_off_retry(struct pz_session *s);
+struct uffd_msg *pz_message_read(struct pz_session *s);
 void pz_event_handle(struct pz_session *s, const struct uffd_msg *m);
+void pz_event_redo(struct pz_session *s);
 void pz_fork(struct pz_session *s, int child);
 void pz_kick(struct pz_session *s);
 

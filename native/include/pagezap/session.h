@@ -29,6 +29,7 @@
 #define PZ_WATCH_US	4000	     /* between two checks of a SCHED_IDLE fault thread */
 #define PZ_AWAIT_US	100	     /* between two looks at a thread whose call is awaited */
 #define PZ_CHUNK	(4ull << 20) /* bytes moved with the lock held: a fraction of a ms */
+#define PZ_LOOK		(256ull << 20) /* bytes whose entries are looked at with the lock held */
 
 struct pz_options {
 	pid_t pid;
@@ -220,6 +221,10 @@ struct pz_session {
 	volatile struct pz_mailbox *mailbox;
 	struct pz_shared *shared;
 	uint64_t *ledger;
+	struct pz_region **order; /* the table's regions by address; see regions.c */
+	unsigned int n_regions;
+	uint32_t n_garbage;
+	struct pz_region *free_region;
 
 	struct pz_placement placement;
 	pthread_t fault_thread;

@@ -6,13 +6,12 @@
 #ifndef PAGEZAP_SHARED_H
 #define PAGEZAP_SHARED_H
 
+#include <linux/userfaultfd.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PZ_SHARED_MAGIC	  0x31445a50u
-#define PZ_MAX_REGIONS	  16384
-#define PZ_MAX_GARBAGE	  4096
-#define PZ_LEDGER_OFFSET  (2ull << 20)
+#define PZ_MAX_REGIONS	  (1u << 20) /* beyond what vm.max_map_count lets the program have */
+#define PZ_LEDGER_OFFSET  (128ull << 20)
 #define PZ_LEDGER_ENTRIES (256ull << 20) /* 1 TiB of managed memory; the file is sparse */
 #define PZ_SHARED_LENGTH  (PZ_LEDGER_OFFSET + PZ_LEDGER_ENTRIES * 8)
 
@@ -35,12 +34,21 @@ enum pz_state {
 #define PZ_SLOT_ZERO  (1ull << 40) /* no slot: zeros */
 #define PZ_SLOT_BYTE  (1ull << 41) /* no slot: the byte in the low 8 bits */
 
+enum pz_region_kind {
+	PZ_REGION_FREE = 0,
+	PZ_REGION_USED,
+	PZ_REGION_GARBAGE, /* its memory has gone; its stash is still to be unmapped */
+};
+
 struct pz_region {
 	uint64_t start;
 	uint64_t end;
 	uint64_t entry; /* index of the first page's ledger entry */
 	uint64_t stash; /* address of the first page's place in the stash, 0 without */
 	uint64_t modes; /* UFFDIO_REGISTER_MODE_* */
+	uint64_t generation;	     /* the greater is the newer */
+	struct pz_region *next_free; /* of the helper alone */
+	enum pz_region_kind kind;
 };
 
 struct pz_span {
@@ -49,18 +57,17 @@ struct pz_span {
 };
 
 struct pz_shared {
-	uint32_t magic;
-	uint32_t finished; /* 1 once everything is released: nothing to recover */
-	uint32_t guard;	   /* 1 while our SIGTRAP handler is installed */
-	uint32_t n_regions;
-	uint32_t n_garbage;
+	uint32_t finished;	/* 1 once everything is released: nothing to recover */
+	uint32_t guard;		/* 1 while our SIGTRAP handler is installed */
+	uint32_t n_slots;	/* slots ever used in the table */
 	uint32_t stop_pending;	/* a SIGSTOP of ours may not have been taken */
 	struct pz_span own_zap; /* a REMOVE of this range is ours... */
 	uint32_t own_zap_state; /* ...and leaves the pages in this state */
-	uint32_t reserved2;
-	uint64_t slots;				/* slots ever used in the store */
-	struct pz_span garbage[PZ_MAX_GARBAGE]; /* stash areas to unmap */
-	struct pz_region regions[PZ_MAX_REGIONS];
+	uint32_t reserved;
+	uint64_t generation;	/* of the newest region */
+	uint64_t slots;		/* slots ever used in the store */
+	struct uffd_msg message; /* the last one read; its event is 0 once it is handled */
+	struct pz_region slot[PZ_MAX_REGIONS];
 };
 
 _Static_assert(sizeof(struct pz_shared) <= PZ_LEDGER_OFFSET, "the ledger's place");
