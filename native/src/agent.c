@@ -139,7 +139,8 @@ int pz_agent_map(struct pz_session *s, uint64_t length, int prot, uint64_t *ret)
 {
 	const uint64_t huge = 2ull << 20;
 	uint64_t slop = length >= huge ? huge : 0;
-	const uint64_t arguments[6] = {0, length + slop, PROT_NONE,
+	/* Far from the program's own: not in a hole that it means to map something in. */
+	const uint64_t arguments[6] = {s->stash_hint, length + slop, PROT_NONE,
 				       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, ~0ull};
 	long at = pz_agent_call(s, SYS_mmap, arguments);
 	uint64_t start;
@@ -159,6 +160,7 @@ int pz_agent_map(struct pz_session *s, uint64_t length, int prot, uint64_t *ret)
 	/* Not in children; never filled with zeros by khugepaged. */
 	pz_agent_syscall(s, SYS_madvise, start, length, MADV_DONTFORK);
 	pz_agent_syscall(s, SYS_madvise, start, length, MADV_NOHUGEPAGE);
+	s->stash_hint = (uint64_t)at + length + slop + PZ_PAGE;
 	*ret = start;
 	return 0;
 }

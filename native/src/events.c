@@ -16,7 +16,7 @@ static void handle_remove(struct pz_session *s, uint64_t start, uint64_t end)
 		s->count.removes++;
 		s->last_remove_us = pz_now_us();
 	}
-	if (ours && dropping)
+	if (ours)
 		*own = (struct pz_span){end, own_end - end};
 	if (ours && !dropping)
 		return; /* the ledger holds the content already */

@@ -4,6 +4,7 @@
 #include "pagezap/pagezap.h"
 
 #define BATCH_PAGES 64
+#define PATIENCE    2000 /* while a mapping changes */
 enum fill_kind { FILL_ZERO, FILL_BYTE, FILL_FILE };
 
 struct filling {
@@ -69,6 +70,10 @@ static int fill_batch(struct filling *f, struct pz_region *r, uint64_t start, ui
 	uint64_t pagemap[BATCH_PAGES], slot[BATCH_PAGES], pages = (end - start) / PZ_PAGE, left;
 	int error = pz_pagemap_read(s, start, pages, pagemap);
 
+	/* Answers -EAGAIN where a mapping changes just now, and it is not known which. */
+	if (!error && pz_uffd_protect(s->uffd, start, end - start, false, false) == -EAGAIN)
+		return -EAGAIN;
+
 	for (uint64_t i = 0; !error && i < pages; i++) {
 		error = fill_slot(f, f->content + i * PZ_PAGE, &slot[i]);
 		while (error && i--)
@@ -92,6 +97,7 @@ static int fill_vma(void *context, const struct pz_vma *v)
 {
 	struct filling *f = context;
 	struct pz_session *s = f->s;
+	unsigned int patience = PATIENCE;
 	int error = pz_cover_kept(s, v);
 
 	for (uint64_t a = v->start; !error && a < v->end;) {
@@ -108,6 +114,11 @@ static int fill_vma(void *context, const struct pz_vma *v)
 		if (r) {
 			end = pz_min(end, r->end);
 			error = fill_batch(f, r, a, end);
+		}
+		if (error == -EAGAIN && patience--) {
+			error = 0;
+			pz_lock_give_up(s, 100);
+			continue;
 		}
 		a = end;
 	}

@@ -92,6 +92,12 @@ const char *pz_proc_stat_field(const char *text, int number)
 	return at ? at + 1 : NULL;
 }
 
+/* The function of the kernel that a task sleeps in; see wchan in proc(5). */
+ssize_t pz_proc_wchan(pid_t tid, char *buffer, size_t size)
+{
+	return read_text(tid, tid, "wchan", buffer, size);
+}
+
 char pz_proc_state(pid_t pid, pid_t tid)
 {
 	char text[1024];

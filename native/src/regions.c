@@ -166,8 +166,11 @@ int pz_region_remove(struct pz_session *s, uint64_t start, uint64_t end)
 int pz_region_rekey(struct pz_session *s, uint64_t from, uint64_t to, uint64_t length)
 {
 	struct pz_region *r;
-	int error = pz_region_split(s, from);
+	int error;
 
+	/* Covered by us between the move and its event: nothing was taken there yet. */
+	pz_region_remove(s, to, to + length);
+	error = pz_region_split(s, from);
 	if (!error)
 		error = pz_region_split(s, from + length);
 	if (error)
@@ -182,7 +185,6 @@ int pz_region_rekey(struct pz_session *s, uint64_t from, uint64_t to, uint64_t l
 		pz_slot_fill(s, slot, &moved);
 		pz_order_drop(s, r);
 		pz_slot_free(s, r);
-		/* Overlapping moves do not exist: mremap refuses them. */
 		pz_order_add(s, slot);
 	}
 	return 0;

@@ -13,6 +13,7 @@
 #include "pagezap/pagezap.h"
 
 #define BUFFER_LENGTH (64 * PZ_PAGE)
+#define STASH_PLACE   (1ull << 46) /* nobody maps anything there; the kernel may refuse it */
 #define WANTED                                                                                     \
 	(PZ_FEATURE_WP | PZ_FEATURE_EVENT_FORK | PZ_FEATURE_EVENT_REMAP |                          \
 	 PZ_FEATURE_EVENT_REMOVE | PZ_FEATURE_EVENT_UNMAP | PZ_FEATURE_THREAD_ID |                 \
@@ -123,6 +124,7 @@ int pz_session_init(struct pz_session *s, const struct pz_options *options, cons
 	s->mem_fd = s->pagemap_fd = s->shared_fd = s->store_fd = s->listen_fd = -1;
 	s->kick_fd = s->wake_fd = s->signal_fd = s->agent_pidfd = -1;
 	s->start_us = pz_now_us();
+	s->stash_hint = STASH_PLACE;
 	for (int i = 0; i < PZ_MAX_CLIENTS; i++)
 		s->client[i].fd = -1;
 	pthread_mutex_init(&s->lock, NULL);

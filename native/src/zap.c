@@ -1,8 +1,7 @@
 /*
  * Dropping pages of the inferior's mm, by the agent: such as are copied already, and as advised.
  */
-#include <sched.h>
-#include <sys/mman.h>
+#include <string.h>
 
 #include "pagezap/pagezap.h"
 
@@ -12,12 +11,34 @@ static void own_zap(struct pz_session *s, uint64_t start, uint64_t length, enum 
 	s->shared->own_zap_state = state;
 }
 
-/* In the agent's stead: our own event lets its call go on. Lock held, by the main thread. */
+/*
+ * The agent sleeps behind the event that its call raises, and not for the lock of the mm. Where
+ * the kernel does not name the function, that it sleeps in its call has to do.
+ */
+static bool agent_waits(struct pz_session *s)
+{
+	char line[PZ_LINE];
+
+	if (pz_cache_read(&s->syscall_files, s->agent, s->agent, line, sizeof(line)) <= 0 ||
+	    atoi(line) != SYS_madvise)
+		return false;
+	return pz_proc_wchan(s->agent, line, sizeof(line)) <= 0 || !strcmp(line, "0") ||
+	       strstr(line, "userfault");
+}
+
+/*
+ * Reads on the agent's behalf the event that its call waits behind, and no other once that is
+ * read: what the program does to its mappings then waits for its event until our call is done.
+ * Lock held, by the main thread.
+ */
 static void take_events(struct pz_session *s)
 {
+	uint64_t left = s->shared->own_zap.length;
 	struct uffd_msg *m;
 
-	while ((m = pz_message_read(s))) {
+	if (!agent_waits(s))
+		return;
+	while (s->shared->own_zap.length == left && (m = pz_message_read(s))) {
 		/* A fault of the inferior's is made again as soon as this is done: served in
 		 * between it would be read before our event each time. */
 		if (m->event == UFFD_EVENT_PAGEFAULT)

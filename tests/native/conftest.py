@@ -29,6 +29,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "-o",
             out,
             HERE / "inferior.c",
+            HERE / "mappings.c",
         ],
         check=True,
     )

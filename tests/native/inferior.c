@@ -23,7 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PAGE	    4096ul
+#include "inferior.h"
+
 #define CODE_LENGTH 16384ul
 
 struct host {
@@ -126,7 +127,7 @@ static void do_hammer(char *buffer, size_t pages, unsigned int ms)
 	printf("rounds %lu errors %lu\n", h[0].rounds + h[1].rounds, h[0].errors + h[1].errors);
 }
 
-static uint64_t checksum(const char *at, size_t length)
+uint64_t checksum(const char *at, size_t length)
 {
 	uint64_t sum = 1469598103934665603ull;
 
@@ -393,7 +394,7 @@ static void obey(char *line, char **buffer, size_t *length)
 		printf("ok\n");
 	} else if (!strcmp(word, "exec")) {
 		execl("/bin/sleep", "sleep", "30", (char *)NULL);
-	} else {
+	} else if (!obey_mapping(word, a, b, *buffer, *length)) {
 		printf("?\n");
 	}
 	fflush(stdout);

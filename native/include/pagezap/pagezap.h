@@ -74,6 +74,7 @@ int pz_syscall_line(struct pz_session *s, const struct pz_fault *f, char *line, 
 /* procfs.c */
 int pz_proc_open(pid_t pid, const char *leaf, int flags);
 int pz_proc_status_field(pid_t pid, pid_t tid, const char *field, uint64_t *ret);
+ssize_t pz_proc_wchan(pid_t tid, char *buffer, size_t size);
 char pz_proc_state(pid_t pid, pid_t tid);
 struct pz_sched pz_proc_sched(pid_t pid, pid_t tid);
 struct pz_sched pz_cache_sched(struct pz_fd_cache *c, pid_t pid, pid_t tid);

@@ -26,9 +26,9 @@
 #define PZ_MAX_DEFERRED 256
 #define PZ_MAX_CLIENTS	8
 #define PZ_LINE		192
-#define PZ_WATCH_US	4000	     /* between two checks of a SCHED_IDLE fault thread */
-#define PZ_AWAIT_US	100	     /* between two looks at a thread whose call is awaited */
-#define PZ_CHUNK	(4ull << 20) /* bytes moved with the lock held: a fraction of a ms */
+#define PZ_WATCH_US	4000	       /* between two checks of a SCHED_IDLE fault thread */
+#define PZ_AWAIT_US	100	       /* between two looks at a thread whose call is awaited */
+#define PZ_CHUNK	(4ull << 20)   /* bytes moved with the lock held: a fraction of a ms */
 #define PZ_LOOK		(256ull << 20) /* bytes whose entries are looked at with the lock held */
 
 struct pz_options {
@@ -225,6 +225,7 @@ struct pz_session {
 	unsigned int n_regions;
 	uint32_t n_garbage;
 	struct pz_region *free_region;
+	uint64_t stash_hint; /* where the next stash is wanted */
 
 	struct pz_placement placement;
 	pthread_t fault_thread;

@@ -43,9 +43,9 @@ enum pz_region_kind {
 struct pz_region {
 	uint64_t start;
 	uint64_t end;
-	uint64_t entry; /* index of the first page's ledger entry */
-	uint64_t stash; /* address of the first page's place in the stash, 0 without */
-	uint64_t modes; /* UFFDIO_REGISTER_MODE_* */
+	uint64_t entry;		     /* index of the first page's ledger entry */
+	uint64_t stash;		     /* address of the first page's place in the stash, 0 without */
+	uint64_t modes;		     /* UFFDIO_REGISTER_MODE_* */
 	uint64_t generation;	     /* the greater is the newer */
 	struct pz_region *next_free; /* of the helper alone */
 	enum pz_region_kind kind;
@@ -64,8 +64,8 @@ struct pz_shared {
 	struct pz_span own_zap; /* a REMOVE of this range is ours... */
 	uint32_t own_zap_state; /* ...and leaves the pages in this state */
 	uint32_t reserved;
-	uint64_t generation;	/* of the newest region */
-	uint64_t slots;		/* slots ever used in the store */
+	uint64_t generation;	 /* of the newest region */
+	uint64_t slots;		 /* slots ever used in the store */
 	struct uffd_msg message; /* the last one read; its event is 0 once it is handled */
 	struct pz_region slot[PZ_MAX_REGIONS];
 };
