@@ -273,5 +273,6 @@ class Listener(Protocol):
     def exited(self, pid: int) -> None:
         """Hear that the inferior ended (exit, signal, kill) or was exchanged by exec."""
 
-    def releasing(self) -> None:
-        """Hear that the debugger is about to let the inferior go (detach, quit)."""
+    def releasing(self, *, ending: bool = False) -> None:
+        """Hear that the debugger is about to let the inferior go. Where it is ``ending``
+        (quit, its terminal or itself is gone) no thread can be stepped any more."""

@@ -129,11 +129,20 @@ class Context:
         # The debugger stops all others at an end.
         self._show_others(None)
 
-    def releasing(self) -> None:
-        """Release the current inferior: the debugger lets it go."""
+    def releasing(self, *, ending: bool = False) -> None:
+        """Release the current inferior: the debugger lets it go.
+
+        Stop signals that are on their way are taken back by steps. Where none can be made the
+        helper releases by itself, once its owner is gone, and waits for them.
+        """
         session = self.session()
-        if session is not None:
-            with self._losing(session):
+        if session is None:
+            return
+        with self._losing(session):
+            if ending and session.watches.armed:
+                del self._sessions[session.pid]
+                session.client.close()
+            else:
                 self.release()
 
     def has(self, session: Session) -> bool:

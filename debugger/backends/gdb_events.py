@@ -227,7 +227,8 @@ class Events:
         code = getattr(event, "exit_code", None)
         self._last = Stop("exited", exit_code=code)
         self._signals.forget()
-        self._running.discard(pid)
+        # All-stop: where one has ended, all others stand, and gdb tells of no stop of theirs.
+        self._running.clear()
         # Detached in a way that no hook sees, by -target-detach, it runs on already. Another
         # than the selected one is the helper's to release, whose owner goes.
         selected = event.inferior.num == gdb.selected_inferior().num
@@ -243,7 +244,7 @@ class Events:
             with contextlib.suppress(gdb.error):
                 if number != gdb.selected_inferior().num:
                     gdb.execute(f"inferior {number}", to_string=True)
-                self.releasing()
+                self.releasing(ending=True)
 
     def _on_new_program(self, _event: Any) -> None:
         """After exec gdb reads symbols anew; also where the user only loads a file."""
@@ -255,12 +256,12 @@ class Events:
             self._tell("exited", pid)
 
     # -- our side --------------------------------------------------------------------
-    def releasing(self) -> None:
+    def releasing(self, *, ending: bool = False) -> None:
         """Tell that the selected inferior is about to be let go."""
         pid = gdb.selected_inferior().pid
         if pid:
             self._released.add(pid)
-            self._tell("releasing")
+            self._tell("releasing", ending=ending)
 
     def watch_image(self) -> None:
         """Notice from here on when the inferior becomes another program by exec."""
@@ -268,11 +269,11 @@ class Events:
         if self._image is None or self._image[0] != pid:
             self._image = (pid, image_mark(pid))
 
-    def _tell(self, what: str, *arguments: object) -> None:
+    def _tell(self, what: str, *arguments: object, **options: bool) -> None:
         if self.listener is None:
             return
         try:
-            getattr(self.listener, what)(*arguments)
+            getattr(self.listener, what)(*arguments, **options)
         except PagezapError as error:
             gdb.write(f"pagezap: {error.line()}\n", gdb.STDERR)
 

@@ -12,7 +12,7 @@ from harness import observe
 from harness.drivers import json_of
 
 MIB = 1 << 20
-WAYS = ["uffd-release", "detach", "quit", "sigkill"]
+WAYS = ["uffd-release", "detach", "quit", "end of file", "hang-up", "sigkill"]
 STATES = ["prompt", "watch-stop", "running"]
 
 
@@ -53,9 +53,17 @@ def end(gdb, running, way, state):
     if way == "sigkill":
         os.kill(tracer(running.pid), signal.SIGKILL)
         return
+    if way == "hang-up":
+        os.kill(tracer(running.pid), signal.SIGHUP)
+        return
     if state == "running":
         gdb.interrupt()
         gdb.read_until(gdb.PROMPT)
+    if way == "end of file":
+        gdb.send("\x04")
+        gdb.read_until("(y or n) ")
+        gdb.send("y\n")
+        return
     if way == "quit":
         gdb.quit()
         return
