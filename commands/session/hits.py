@@ -8,6 +8,8 @@ whether the user hears of it.
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from time import monotonic_ns
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from pagezap.native.control import Client, RawHit
 
 PAGE = 4096
+HANDLERS = 8
+"""One within another that may have been entered at the end of a call."""
 GUESS_WINDOW = 64
 """Bytes compared where the instruction does not tell how wide its write is: the
 widest store of x86-64."""
@@ -191,16 +195,29 @@ class HitHandler:
         return hit
 
     def _name_call(self, raw: RawHit) -> RawHit:
-        """Name a call in which the helper never saw its thread asleep: it has just returned."""
+        """Name a call in which the helper never saw its thread asleep: it has just returned.
+
+        It may stand at the start of a handler, whose signal came at the end of the call.
+        """
         from dataclasses import replace
 
         arch = self._arch
-        there = self._debugger.read_registers([arch.pc, arch.call_register])
-        pc, number = there[arch.pc], there[arch.call_register]
+        there = self._debugger.read_registers([arch.pc, arch.call_register, arch.stack_register])
+        pc, number, stack = there[arch.pc], there[arch.call_register], there[arch.stack_register]
         length = len(arch.syscall_instruction)
-        returned = self._read(pc - length, length) == arch.syscall_instruction
-        known = returned and number < arch.most_syscalls
-        return replace(raw, pc=pc, syscall=number if known else raw.syscall)
+        with suppress(RangeError):
+            for _ in range(HANDLERS):
+                if self._read(pc - length, length) == arch.syscall_instruction:
+                    known = number < arch.most_syscalls
+                    return replace(raw, pc=pc, syscall=number if known else -1)
+                way_back = self._word(stack)
+                if self._read(way_back, len(arch.sigreturn_code)) != arch.sigreturn_code:
+                    break
+                pc, stack = (self._word(stack + offset) for offset in arch.signal_frame)
+        return replace(raw, pc=there[arch.pc], syscall=-1)
+
+    def _word(self, address: int) -> int:
+        return int.from_bytes(self._read(address, 8), sys.byteorder)
 
     def _kernel_write(self, raw: RawHit) -> Write:
         """Compare the bytes kept from before the system call with what is there now."""

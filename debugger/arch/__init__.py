@@ -24,6 +24,11 @@ class Arch(Protocol):
     return_instruction: bytes
     """Takes the program counter from where the stack pointer points, and nothing else."""
     stack_register: str
+    sigreturn_code: bytes
+    """What a signal's handler returns to, as the C libraries have it."""
+    signal_frame: tuple[int, int]
+    """Where a handler is entered: offsets from the stack pointer of the program counter
+    and the stack pointer that the signal came upon (kernel: arch/*/kernel/signal.c)."""
     red_zone: int
     """Bytes below the stack pointer that a function may use."""
     result_register: str

@@ -27,6 +27,9 @@ class X86_64:  # noqa: N801 - the architecture's own name
     syscall_instruction = b"\x0f\x05"
     return_instruction = b"\xc3"
     stack_register = "rsp"
+    sigreturn_code = b"\x48\xc7\xc0\x0f\x00\x00\x00\x0f\x05"
+    # struct rt_sigframe: a return address, then ucontext_t with its registers at 40.
+    signal_frame = (8 + 40 + 16 * 8, 8 + 40 + 15 * 8)
     red_zone = 128
     result_register = "rax"
     call_register = "orig_rax"

@@ -95,8 +95,9 @@ static struct pz_hit *hit_of_call(struct pz_session *s, pid_t tid, const char *l
 		return NULL;
 	if (!strcmp(h->line, line))
 		return h;
-	/* Its name was not known at the first of its faults; the page has been open since. */
-	if (h->deferred && pz_line_unknown(h->line) && pz_page_down(h->head.address) == page) {
+	/* Its name was not known at the first of its faults; the page has been open since, so
+	 * that this one was made before. */
+	if (pz_line_unknown(h->line) && pz_page_down(h->head.address) == page) {
 		snprintf(h->line, sizeof(h->line), "%s", line);
 		h->head.syscall = atoi(line);
 		h->head.pc = pz_line_pc(line);
@@ -156,7 +157,7 @@ static void kernel_stop(struct pz_session *s, const struct pz_fault *f, const st
 	if (!h) {
 		record(s, f, w, line, PZ_BY_INFERIOR); /* no place left to stop for it */
 		exact = false;
-	} else if (!again && exact && pz_call_stops_at_end(s, line)) {
+	} else if (!again && exact && (pz_line_signalled(line) || pz_call_stops_at_end(s, line))) {
 		/* Before the page opens, or the call's end would be missed. */
 		if (pz_hit_signal(s, h)) {
 			record(s, f, w, line, PZ_BY_INFERIOR);
@@ -232,6 +233,27 @@ static void foreign(struct pz_session *s, const struct pz_fault *f, const struct
 	open_page(s, page, wp, true, true);
 }
 
+static void trace(struct pz_session *s, const struct pz_fault *f, const struct pz_watch *w,
+		  bool exact, char *line)
+{
+	uint64_t page = pz_page_down(f->address);
+	struct pz_open_page *open = pz_open_for(s, page, f->tid);
+	bool again = open && open->signalled;
+
+	if (!again)
+		pz_rearm_soon(s, page, f->tid);
+	open_page(s, page, is_wp(f), is_write(f), true);
+	if (!exact || again)
+		return;
+	if (pz_line_signalled(line)) {
+		open = pz_open_for(s, page, f->tid);
+		if (open)
+			open->signalled = true;
+		pz_line_of_stopped(s, f->tid, line, PZ_LINE);
+	}
+	record(s, f, w, line, PZ_BY_INFERIOR);
+}
+
 void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
 {
 	uint64_t page = pz_page_down(f->address);
@@ -269,10 +291,7 @@ void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
 	} else if (stopping) {
 		user_stop(s, f, w, line);
 	} else {
-		if (exact)
-			record(s, f, w, line, PZ_BY_INFERIOR);
-		pz_rearm_soon(s, page, f->tid);
-		open_page(s, page, wp, write, true);
+		trace(s, f, w, exact, line);
 	}
 }
 

@@ -56,6 +56,16 @@ void pz_rearm_soon(struct pz_session *s, uint64_t page, pid_t tid)
 		pz_kick(s);
 }
 
+/* The entry of a page that is open for this thread's access, NULL where there is none. */
+struct pz_open_page *pz_open_for(struct pz_session *s, uint64_t page, pid_t tid)
+{
+	for (unsigned int i = 0; i < s->open.count; i++) {
+		if (s->open.page[i].page == page && s->open.page[i].tid == tid)
+			return &s->open.page[i];
+	}
+	return NULL;
+}
+
 static uint64_t ran_ns(struct pz_session *s, pid_t tid)
 {
 	return pz_cache_sched(&s->run_files, s->options.pid, tid).ran_ns;

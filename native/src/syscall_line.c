@@ -13,11 +13,12 @@
 
 #include "pagezap/pagezap.h"
 
-#define UNKNOWN_CALL  "-2 0x0 0x0"
-#define READS	      3	  /* at least, the CPU given up in between */
-#define READS_US      100 /* and for so long */
-#define TIMES_PENDING 10  /* faults in a row, awake with a signal, that tell a system call */
-#define TIMES_AWAKE   100 /* and without one, where something else keeps it awake */
+#define UNKNOWN_CALL   "-2 0x0 0x0"
+#define SIGNALLED_CALL "-3 0x0 0x0"
+#define READS	       3   /* at least, the CPU given up in between */
+#define READS_US       100 /* and for so long */
+#define TIMES_PENDING  10  /* faults in a row, awake with a signal, that tell a system call */
+#define TIMES_AWAKE    100 /* and without one, where the call has taken it already */
 
 /* The thread is awake: in its call or outside of one. */
 bool pz_line_running(const char *line)
@@ -34,7 +35,13 @@ bool pz_line_in_call(const char *line)
 /* It is in a call, of which nothing more is known. */
 bool pz_line_unknown(const char *line)
 {
-	return !strcmp(line, UNKNOWN_CALL);
+	return !strcmp(line, UNKNOWN_CALL) || pz_line_signalled(line);
+}
+
+/* And a signal waits for its end: one more makes no difference to it. */
+bool pz_line_signalled(const char *line)
+{
+	return !strcmp(line, SIGNALLED_CALL);
 }
 
 /* The last field. */
@@ -70,6 +77,25 @@ static bool line_of_call(struct pz_session *s, pid_t tid, char *line, size_t siz
 	return true;
 }
 
+/*
+ * The line of a call that has been let go on: where a signal waits for its end, the thread stops
+ * there for the debugger, still in the call by its registers. Else the line stays as it is.
+ */
+void pz_line_of_stopped(struct pz_session *s, pid_t tid, char *line, size_t size)
+{
+	char found[PZ_LINE];
+
+	for (uint64_t end = pz_now_us() + READS_US; pz_now_us() < end; sched_yield()) {
+		if (pz_proc_state(s->options.pid, tid) != 't')
+			continue;
+		if (pz_cache_read(&s->syscall_files, s->options.pid, tid, found, sizeof(found)) >
+			    0 &&
+		    !pz_line_running(found) && pz_line_in_call(found))
+			snprintf(line, size, "%s", found);
+		return;
+	}
+}
+
 /* 0 with the line, -EAGAIN where it has to fault again, -ESRCH for no thread of the inferior. */
 int pz_syscall_line(struct pz_session *s, const struct pz_fault *f, char *line, size_t size)
 {
@@ -98,6 +124,6 @@ int pz_syscall_line(struct pz_session *s, const struct pz_fault *f, char *line, 
 	if (++a->times < TIMES_AWAKE && a->pending < TIMES_PENDING)
 		return -EAGAIN;
 	*a = (struct pz_awake){.tid = f->tid};
-	snprintf(line, size, UNKNOWN_CALL);
+	snprintf(line, size, SIGNALLED_CALL);
 	return 0;
 }

@@ -53,7 +53,8 @@ static void ping_pong(char *buffer, size_t length, unsigned long ms)
 
 		mark(buffer, length, rounds);
 		mremap(buffer, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, other);
-		if (0) perror("x");
+		if (0)
+			perror("x");
 		new = mmap(buffer, length, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 		mark(new, length, ~rounds);

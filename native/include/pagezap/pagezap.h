@@ -67,8 +67,10 @@ const void *pz_ahead_content(struct pz_session *s, const struct pz_region *r, ui
 bool pz_line_running(const char *line);
 bool pz_line_in_call(const char *line);
 bool pz_line_unknown(const char *line);
+bool pz_line_signalled(const char *line);
 uint64_t pz_line_pc(const char *line);
 /* Fault thread, lock held. */
+void pz_line_of_stopped(struct pz_session *s, pid_t tid, char *line, size_t size);
 int pz_syscall_line(struct pz_session *s, const struct pz_fault *f, char *line, size_t size);
 
 /* procfs.c */
@@ -189,6 +191,7 @@ int pz_protect_range(struct pz_session *s, uint64_t start, uint64_t end, bool pr
 void pz_pages_add(struct pz_pages *p, uint64_t page);
 bool pz_rearm_waits(const struct pz_session *s);
 void pz_rearm_soon(struct pz_session *s, uint64_t page, pid_t tid);
+struct pz_open_page *pz_open_for(struct pz_session *s, uint64_t page, pid_t tid);
 void pz_rearm_tick(struct pz_session *s);
 void pz_rearm(struct pz_session *s, struct pz_pages *p);
 

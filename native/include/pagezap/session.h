@@ -92,6 +92,7 @@ struct pz_open_page {
 	unsigned int fault; /* of its thread's, counted */
 	uint64_t run_ns;    /* of its thread, at since_us */
 	uint64_t since_us;  /* 0 until the end of the interval that it was opened in */
+	bool signalled;	    /* for a call that a signal keeps awake: it may have faulted twice */
 };
 
 /* Pages that are open until an access is made. */
