@@ -287,6 +287,8 @@ static int asleep(pid_t tid)
 	return !strncmp(line, "-1 ", 3);
 }
 
+static void leave(void);
+
 static void obey(char *line, char **buffer, size_t *length)
 {
 	unsigned long a = 0, b = 0, c = 0;
@@ -391,6 +393,8 @@ static void obey(char *line, char **buffer, size_t *length)
 	} else if (!strcmp(word, "trap")) {
 		syscall(SYS_tgkill, getpid(), gettid(), SIGTRAP);
 		printf("ok\n");
+	} else if (!strcmp(word, "leave")) { /* the leader ends, another thread obeys */
+		leave();
 	} else if (!strcmp(word, "exec")) {
 		execl("/bin/sleep", "sleep", "30", (char *)NULL);
 	} else {
@@ -399,13 +403,40 @@ static void obey(char *line, char **buffer, size_t *length)
 	fflush(stdout);
 }
 
+static char *buffer;
+static size_t length;
+
+static void obey_all(void)
+{
+	char *line = NULL;
+	size_t size = 0;
+
+	fflush(stdout);
+	while (getline(&line, &size, stdin) > 0)
+		obey(line, &buffer, &length);
+	exit(0);
+}
+
+static void *go_on(void *argument)
+{
+	printf("%d\n", gettid());
+	obey_all();
+	return argument;
+}
+
+static void leave(void)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, go_on, NULL);
+	pthread_exit(NULL);
+}
+
 int main(int argc, char **argv)
 {
-	size_t length = argc > 2 ? strtoul(argv[2], NULL, 0) : 1 << 20;
-	char *buffer, *line = NULL;
-	size_t size = 0;
 	struct host h;
 
+	length = argc > 2 ? strtoul(argv[2], NULL, 0) : 1 << 20;
 	if (argc < 2 || selfhost(&h, argv[1]))
 		return 1;
 	/* Between inaccessible pages, so that it merges with nothing. */
@@ -414,8 +445,6 @@ int main(int argc, char **argv)
 	mprotect(buffer, length, PROT_READ | PROT_WRITE);
 	printf("%d %d %d %lu %lu %lu %lu\n", getpid(), h.uffd, h.command, (unsigned long)h.mailbox,
 	       (unsigned long)h.code, (unsigned long)buffer, length);
-	fflush(stdout);
-	while (getline(&line, &size, stdin) > 0)
-		obey(line, &buffer, &length);
+	obey_all();
 	return 0;
 }

@@ -70,9 +70,11 @@ uint64_t pz_line_pc(const char *line);
 int pz_syscall_line(struct pz_session *s, const struct pz_fault *f, char *line, size_t size);
 
 /* procfs.c */
+pid_t pz_proc_living(pid_t pid);
 int pz_proc_open(pid_t pid, const char *leaf, int flags);
 int pz_proc_status_field(pid_t pid, pid_t tid, const char *field, uint64_t *ret);
 char pz_proc_state(pid_t pid, pid_t tid);
+bool pz_proc_stopped(pid_t pid);
 struct pz_sched pz_proc_sched(pid_t pid, pid_t tid);
 struct pz_sched pz_cache_sched(struct pz_fd_cache *c, pid_t pid, pid_t tid);
 const char *pz_proc_stat_field(const char *text, int number);
@@ -87,7 +89,7 @@ bool pz_proc_signal_pending(pid_t pid, pid_t tid);
 bool pz_proc_has_task(pid_t pid, pid_t tid);
 pid_t pz_proc_local_tid(struct pz_session *s, pid_t tid);
 pid_t pz_proc_local_agent(struct pz_session *s, pid_t agent);
-bool pz_proc_same_mm(pid_t a, pid_t b);
+bool pz_proc_same_mm(pid_t task, pid_t process);
 bool pz_proc_same_file(pid_t a, int fd_a, pid_t b, int fd_b);
 
 /* maps.c: the mappings of the inferior. */
