@@ -80,6 +80,20 @@ int pz_proc_open(pid_t pid, const char *leaf, int flags)
 	return fd;
 }
 
+/* Behind the name of a field, which a line begins with: a task's own name may hold any text. */
+static const char *status_value(const char *text, const char *field)
+{
+	size_t length = strlen(field);
+
+	while (strncmp(text, field, length) != 0) {
+		text = strchr(text, '\n');
+		if (!text)
+			return NULL;
+		text++;
+	}
+	return text + length;
+}
+
 int pz_proc_status_field(pid_t pid, pid_t tid, const char *field, uint64_t *ret)
 {
 	char text[4096];
@@ -88,10 +102,9 @@ int pz_proc_status_field(pid_t pid, pid_t tid, const char *field, uint64_t *ret)
 
 	if (n < 0)
 		return (int)n;
-	at = strstr(text, field);
+	at = status_value(text, field);
 	if (!at)
 		return -ENOENT;
-	at += strlen(field);
 	/* The last number of the line: for NSpid the innermost namespace's. */
 	for (;;) {
 		char *end;
@@ -111,15 +124,15 @@ bool pz_proc_signal_pending(pid_t pid, pid_t tid)
 {
 	char text[4096];
 	uint64_t value[3] = {0};
-	const char *names[] = {"\nSigPnd:", "\nShdPnd:", "\nSigBlk:"};
+	const char *names[] = {"SigPnd:", "ShdPnd:", "SigBlk:"};
 
 	if (read_text(pid, tid, "status", text, sizeof(text)) < 0)
 		return false;
 	for (int i = 0; i < 3; i++) {
-		const char *at = strstr(text, names[i]);
+		const char *at = status_value(text, names[i]);
 
 		if (at)
-			value[i] = strtoull(at + strlen(names[i]), NULL, 16);
+			value[i] = strtoull(at, NULL, 16);
 	}
 	return (value[0] | value[1]) & ~value[2];
 }

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -393,6 +394,9 @@ static void obey(char *line, char **buffer, size_t *length)
 	} else if (!strcmp(word, "trap")) {
 		syscall(SYS_tgkill, getpid(), gettid(), SIGTRAP);
 		printf("ok\n");
+	} else if (!strcmp(word, "name")) { /* the thread's, from now on */
+		line[strcspn(line, "\n")] = 0;
+		printf("%d\n", prctl(PR_SET_NAME, line + strlen("name ")));
 	} else if (!strcmp(word, "leave")) { /* the leader ends, another thread obeys */
 		leave();
 	} else if (!strcmp(word, "exec")) {

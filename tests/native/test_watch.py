@@ -223,3 +223,15 @@ def test_disable_and_delete(program: Path) -> None:
         inferior.ask("write", 1, 1)
         assert len(list(client.trace())) == 1
         assert client.status().watched_pages == 0
+
+
+def test_a_threads_name_does_not_pass_for_a_tracer(program: Path) -> None:
+    with session(program) as (inferior, client):
+        inferior.ask("fill", 1)
+        assert inferior.ask("name", "TracerPid:7") == "0"
+        client.watch_add(1, inferior.buffer, 8)
+        inferior.say("write", 0, 9)
+        wait_for(lambda: client.status().hits)
+        assert client.status().signals == 0
+        assert inferior.answer() == "ok"
+        assert [event.watch for event in client.trace()] == [1]
