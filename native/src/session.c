@@ -179,7 +179,9 @@ void pz_session_deinit(struct pz_session *s)
 		      &s->pagemap_fd, &s->shared_fd, &s->store_fd,   &s->listen_fd,
 		      &s->kick_fd,    &s->wake_fd,   &s->signal_fd,  &s->agent_pidfd};
 
-	if (s->keeper > 0) {
+	/* Else it is what the keeper is there for: it brings back what is away when we have gone.
+	 */
+	if (s->keeper > 0 && s->shared->finished) {
 		kill(s->keeper, SIGKILL);
 		waitpid(s->keeper, NULL, 0);
 	}
