@@ -11,15 +11,15 @@ static const int readers[] = {SYS_read,	   SYS_pread64,	 SYS_readv,  SYS_preadv,
 
 /* They write their answer once they have it, and look at no signal after that. */
 static const int answers[] = {
-	SYS_getcwd,	 SYS_readlinkat, SYS_getdents64,   SYS_fstat,	       SYS_newfstatat,
-	SYS_statx,	 SYS_statfs,	 SYS_fstatfs,	   SYS_uname,	       SYS_sysinfo,
-	SYS_times,	 SYS_getrusage,	 SYS_prlimit64,	   SYS_clock_gettime,  SYS_gettimeofday,
-	SYS_epoll_pwait, SYS_ppoll,	 SYS_pselect6,	   SYS_wait4,	       SYS_waitid,
-	SYS_pipe2,	 SYS_socketpair, SYS_accept,	   SYS_accept4,	       SYS_getsockname,
-	SYS_getpeername, SYS_getsockopt, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_process_vm_readv,
+	SYS_readlinkat,	  SYS_fstat,	      SYS_newfstatat,	    SYS_statx,	     SYS_statfs,
+	SYS_fstatfs,	  SYS_uname,	      SYS_sysinfo,	    SYS_times,	     SYS_getrusage,
+	SYS_prlimit64,	  SYS_clock_gettime,  SYS_gettimeofday,	    SYS_epoll_pwait, SYS_ppoll,
+	SYS_pselect6,	  SYS_wait4,	      SYS_waitid,	    SYS_pipe2,	     SYS_socketpair,
+	SYS_accept,	  SYS_accept4,	      SYS_getsockname,	    SYS_getpeername, SYS_getsockopt,
+	SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_process_vm_readv, SYS_getcwd,
 #ifdef SYS_poll /* the older calls, which newer architectures lack */
-	SYS_poll,	 SYS_select,	 SYS_epoll_wait,   SYS_stat,	       SYS_lstat,
-	SYS_readlink,	 SYS_pipe,
+	SYS_poll,	  SYS_select,	      SYS_epoll_wait,	    SYS_stat,	     SYS_lstat,
+	SYS_readlink,	  SYS_pipe,
 #endif
 };
 

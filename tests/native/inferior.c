@@ -364,6 +364,11 @@ static void obey(char *line, char **buffer, size_t *length)
 		printf("%zd\n", read(p[0], *buffer + a, b));
 		close(p[0]);
 		close(p[1]);
+	} else if (!strcmp(word, "list")) { /* offset length: this folder's entries, by one call */
+		int fd = open(".", O_RDONLY | O_DIRECTORY);
+
+		printf("%ld\n", syscall(SYS_getdents64, fd, *buffer + a, b));
+		close(fd);
 	} else if (!strcmp(word, "drops")) { /* ms: page 0 is written and dropped; how often */
 		unsigned long n = 0;
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SYS_READ = 0
+SYS_GETDENTS64 = 217
 
 
 def _hit(client: Client, tid: int, *, step: bool = False) -> RawHit:
@@ -193,6 +194,26 @@ def test_a_call_that_reaches_into_the_watched_bytes_is_found_by_its_change(progr
         assert (hit.kernel, hit.old) == (True, bytes(8))
         tracer.resume()
         assert inferior.answer() == "128"
+        tracer.stop_and_detach()
+
+
+def test_a_listing_of_a_folder_is_not_cut_short(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(500):
+        (tmp_path / f"a-file-with-a-name-{number}").touch()
+    monkeypatch.chdir(tmp_path)
+    with session(program) as (inferior, client):
+        inferior.ask("fill", 1)
+        unwatched = inferior.ask("list", 0, 16 * PAGE)
+        client.watch_add(1, inferior.buffer, PAGE)
+        tracer = Tracer(inferior.pid)
+        inferior.say("list", 0, 16 * PAGE)
+        hit = _stop(client, tracer)
+        assert (hit.kernel, hit.syscall, hit.write) == (True, SYS_GETDENTS64, True)
+        tracer.resume()
+        assert inferior.answer() == unwatched
+        assert int(unwatched) > 4 * PAGE
         tracer.stop_and_detach()
 
 
