@@ -134,6 +134,7 @@ int pz_session_init(struct pz_session *s, const struct pz_options *options, cons
 	pz_cache_init(&s->stat_files, "stat");
 	pz_cache_init(&s->run_files, "schedstat");
 	pz_cache_init(&s->sched_files, "schedstat");
+	pz_place_prepare(s);
 	s->same_pid_namespace = same_pid_namespace(options->pid);
 	error = open_inferior(s, ret_why);
 	if (error)

@@ -28,6 +28,7 @@ static inline void pz_unlock_cleanup(struct pz_session **s)
 }
 
 /* placement.c: where and how the fault thread runs. */
+void pz_place_prepare(struct pz_session *s);
 void pz_place_init(struct pz_session *s);
 void pz_place_fault(struct pz_session *s, pid_t tid);
 void pz_place_end(struct pz_session *s);
