@@ -91,7 +91,8 @@ static ssize_t receive(int client, void *buffer, size_t size, int *ret_fd)
 	return n;
 }
 
-static void answer(struct pz_client *c, const struct pz_header *request, const struct pz_reply *r)
+/* -EAGAIN for a client that leaves its answers unread: nobody else waits for it. */
+static int answer(struct pz_client *c, const struct pz_header *request, const struct pz_reply *r)
 {
 	struct pz_header h = {.version = PZ_PROTOCOL,
 			      .op = request->op,
@@ -100,14 +101,12 @@ static void answer(struct pz_client *c, const struct pz_header *request, const s
 			      .status = r->status};
 	struct iovec iov[2] = {{&h, sizeof(h)}, {(void *)(uintptr_t)r->payload, r->length}};
 	struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
-	struct pollfd p = {.fd = c->fd, .events = POLLOUT};
 
 	while (sendmsg(c->fd, &m, MSG_NOSIGNAL) < 0) {
-		if (errno != EAGAIN && errno != EINTR)
-			return;
-		if (poll(&p, 1, 1000) <= 0)
-			return; /* it does not read its answers */
+		if (errno != EINTR)
+			return -errno;
 	}
+	return 0;
 }
 
 static void serve_client(struct pz_session *s, struct pz_client *c, uint8_t *packet,
@@ -134,9 +133,10 @@ static void serve_client(struct pz_session *s, struct pz_client *c, uint8_t *pac
 		pz_op_dispatch(s, c, h.op, packet + sizeof(h), h.length, fd, reply);
 	if (reply->status)
 		reply->length = 0;
-	answer(c, &h, reply);
 	if (reply->end)
 		s->ended = true;
+	if (answer(c, &h, reply) == -EAGAIN)
+		drop_client(s, c);
 }
 
 /*
