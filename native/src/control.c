@@ -173,8 +173,8 @@ static uint64_t rearm_after(const struct pz_session *s)
 	return s->rearm.overflow || s->open.overflow ? REARM_ALL_US : REARM_US;
 }
 
-/* What is done while time passes, and between two chunks of long work. */
-void pz_tick(struct pz_session *s)
+/* What is done while time passes. */
+static void tick(struct pz_session *s)
 {
 	uint64_t now = pz_now_us();
 
@@ -259,7 +259,7 @@ int pz_control_run(struct pz_session *s)
 		}
 		if (p[1].revents && read(s->kick_fd, &kicks, sizeof(kicks)) < 0)
 			continue;
-		pz_tick(s);
+		tick(s);
 		if (p[2].revents)
 			handle_signal(s);
 		for (int i = 0; !s->ended && i < PZ_MAX_CLIENTS; i++) {

@@ -6,8 +6,6 @@
 #include "pagezap/uapi.h"
 #include "pagezap/util.h"
 
-#define pz_must_check __attribute__((warn_unused_result))
-
 #define PZ_CONCAT_(a, b) a##b
 #define PZ_CONCAT(a, b)	 PZ_CONCAT_(a, b)
 /* Holds the session's lock until the end of the scope. */
@@ -227,7 +225,6 @@ void pz_trace_clear(struct pz_session *s);
 /* control.c, ops.c */
 int pz_control_init(struct pz_session *s);
 int pz_control_run(struct pz_session *s);
-void pz_tick(struct pz_session *s);
 struct pz_reply {
 	int status;
 	uint32_t length;
@@ -237,7 +234,7 @@ struct pz_reply {
 void pz_op_dispatch(struct pz_session *s, struct pz_client *c, uint16_t op, const uint8_t *payload,
 		    uint32_t length, int fd, struct pz_reply *ret);
 
-/* session.c, keeper.c, release.c, recover.c */
+/* session.c, keeper.c, release.c */
 int pz_session_init(struct pz_session *s, const struct pz_options *options, const char **ret_why);
 void pz_session_deinit(struct pz_session *s);
 int pz_keeper_start(struct pz_session *s);
