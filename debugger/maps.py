@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from pagezap.debugger.procread import read_bytes
+from pagezap.debugger.procread import living, read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,14 +101,15 @@ def mappings(pid: int, *, flags: bool = False) -> list[Mapping]:
 
     With ``flags`` they are read of smaps, which costs a walk of all page tables.
     """
-    text = read_bytes(f"/proc/{pid}/{'smaps' if flags else 'maps'}").decode("utf-8", "replace")
+    path = f"/proc/{living(pid)}/{'smaps' if flags else 'maps'}"
+    text = read_bytes(path).decode("utf-8", "replace")
     found = parse_smaps(text) if flags else [_parse_line(line) for line in text.splitlines()]
     return clamp_heap(found, heap_start(pid)) if any(each.path == HEAP for each in found) else found
 
 
 def heap_start(pid: int) -> int:
     """Return the first whole page of a process's heap, 0 where the kernel does not tell."""
-    text = read_bytes(f"/proc/{pid}/stat").decode("utf-8", "replace")
+    text = read_bytes(f"/proc/{living(pid)}/stat").decode("utf-8", "replace")
     start = int(text[text.rindex(")") + 2 :].split()[START_BRK])
     return -(-start // PAGE) * PAGE
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pagezap.debugger.errors import NoInferiorError, PermissionRefusedError
 from pagezap.debugger.maps import Mapping, mappings, registered
-from pagezap.debugger.procread import read_bytes, refusal
+from pagezap.debugger.procread import has_memory, living, read_bytes, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,7 @@ __all__ = [
     "executable",
     "find_agent",
     "has_capability",
+    "living",
     "machine",
     "mappings",
     "namespace_pids",
@@ -55,9 +56,9 @@ UNLIMITED = 2**63 - 1
 
 
 def status(pid: int, tid: int | None = None) -> dict[str, str]:
-    """Return the fields of /proc/PID/status, or of one of its tasks."""
-    path = f"/proc/{pid}/status" if tid is None else f"/proc/{pid}/task/{tid}/status"
+    """Return the fields of one task's status, of one that lives where none is named."""
     fields = {}
+    path = f"/proc/{pid}/task/{tid or living(pid)}/status"
     for line in read_bytes(path).decode("utf-8", "replace").splitlines():
         name, _, value = line.partition(":")
         fields[name] = value.strip()
@@ -92,7 +93,7 @@ def threads(pid: int) -> int:
 
 def namespace_pids(pid: int) -> list[int]:
     """Return the process's id in each pid namespace, ours first."""
-    fields = status(pid)
+    fields = status(pid, pid)
     return [int(word) for word in fields.get("NSpid", str(pid)).split()]
 
 
@@ -131,16 +132,16 @@ def start_time(pid: int) -> int:
 
 
 def alive(pid: int) -> bool:
-    """Return whether there is such a process and it is no zombie."""
+    """Return whether there is such a process and it is no zombie, be its first thread one."""
     try:
-        return _stat_fields(pid)[0] not in {"Z", "X"}
+        return _stat_fields(pid)[0] not in {"Z", "X"} or has_memory(living(pid))
     except (NoInferiorError, PermissionRefusedError):
         return False
 
 
 def executable(pid: int) -> str:
     """Return the path of a process's program."""
-    path = f"/proc/{pid}/exe"
+    path = f"/proc/{living(pid)}/exe"
     try:
         return os.readlink(path)
     except OSError as error:
@@ -148,7 +149,7 @@ def executable(pid: int) -> str:
 
 
 def _elf_header(pid: int) -> bytes:
-    path = f"/proc/{pid}/exe"
+    path = f"/proc/{living(pid)}/exe"
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read(20)
@@ -170,7 +171,7 @@ def machine(pid: int) -> str:
 
 def vdso_address(pid: int) -> int | None:
     """Return where a 64-bit process has its [vdso]; cheaper than to look through its maps."""
-    content = read_bytes(f"/proc/{pid}/auxv")
+    content = read_bytes(f"/proc/{living(pid)}/auxv")
     for kind, value in struct.iter_unpack("<QQ", content[: len(content) & -16]):
         if kind == AT_SYSINFO_EHDR:
             return int(value)
@@ -219,7 +220,7 @@ def _outer_pid(tid: int) -> int | None:
     """Return the agent's pid here where its own pid namespace calls it ``tid``."""
     for name in [str(tid), *filter(str.isdigit, os.listdir("/proc"))]:
         try:
-            fields = status(int(name))
+            fields = status(int(name), int(name))
         except (NoInferiorError, PermissionRefusedError):
             continue
         if (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pagezap.debugger.errors import NoInferiorError, PermissionRefusedError
 
 
@@ -12,6 +14,30 @@ def read_bytes(path: str) -> bytes:
             return file.read()
     except OSError as error:
         raise refusal(path, error) from error
+
+
+def living(pid: int) -> int:
+    """Return the thread by whose files of /proc a process's memory can be read.
+
+    It is the first one, unless that has called pthread_exit(3) and others go on. Also the
+    first one where none has memory, as in a zombie.
+    """
+    if has_memory(pid):
+        return pid
+    try:
+        found = [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return pid
+    return next(filter(has_memory, found), pid)
+
+
+def has_memory(tid: int) -> bool:
+    """Return whether a thread has its process's memory: one that has ended has none."""
+    try:
+        with open(f"/proc/{tid}/statm", "rb", buffering=0) as file:
+            return not file.read().startswith(b"0 ")
+    except OSError:
+        return False
 
 
 def refusal(path: str, error: OSError) -> NoInferiorError | PermissionRefusedError:

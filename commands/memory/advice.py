@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pagezap.debugger.errors import PagezapError, UsageError
+from pagezap.debugger.procread import living
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +73,9 @@ NOT_FROM_OUTSIDE = frozenset(
 )
 """Answers by which the kernel says no to the way and not to the memory."""
 
+WITHOUT_LEADER = errno.EOPNOTSUPP
+"""Where the first thread has left: process_madvise(2) takes its memory, by no other thread."""
+
 PIDFD_SELF = (-10000, -10001)
 """PIDFD_SELF, whose value differs between kernels: thread group, then thread."""
 
@@ -97,6 +101,8 @@ def number(name: str) -> int:
 
 def remote(pid: int, spans: Sequence[Span], advice: int) -> int:
     """Give advice from outside; return 0 or the errno of the first refusal."""
+    if living(pid) != pid:
+        return WITHOUT_LEADER
     descriptor = os.pidfd_open(pid)
     try:
         for start, length in pieces(spans):
@@ -118,6 +124,8 @@ def remote_refusal(pid: int, advice: int) -> int:
 
     It is asked for no bytes at all.
     """
+    if living(pid) != pid:
+        return WITHOUT_LEADER
     descriptor = os.pidfd_open(pid)
     try:
         return max(0, -_process_madvise(descriptor, 0, 0, advice))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pagezap.commands.memory import advice
 from pagezap.debugger.errors import InjectionError, PagezapError, UnsupportedError
+from pagezap.debugger.procread import living
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +76,7 @@ class Dropper:
     def _punch(self, piece: Piece) -> int:
         """Punch a hole into the file behind a shared mapping; return 0 or an errno."""
         mapping = piece.mapping
-        path = f"/proc/{self._pid}/map_files/{mapping.start:x}-{mapping.end:x}"
+        path = f"/proc/{living(self._pid)}/map_files/{mapping.start:x}-{mapping.end:x}"
         offset = mapping.offset + piece.start - mapping.start
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)

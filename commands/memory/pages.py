@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pagezap.commands.memory.target import PAGE
+from pagezap.debugger.procread import living
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,7 +38,7 @@ def runs(pid: int, start: int, length: int) -> list[Run]:
     """Return the states of the pages of a range, in order."""
     from pagezap.native import pagemap
 
-    return [Run(*run) for run in pagemap.scan(pid, start, length)]
+    return [Run(*run) for run in pagemap.scan(living(pid), start, length)]
 
 
 def counts(found: Iterable[Run]) -> dict[str, int]:
@@ -91,7 +92,7 @@ def _entries(pid: int, start: int, length: int) -> Iterator[tuple[int, int]]:
     """Yield address and pagemap entry of each page of a range."""
     from array import array
 
-    with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap:
+    with open(f"/proc/{living(pid)}/pagemap", "rb", buffering=0) as pagemap:
         pagemap.seek(start // PAGE * 8)
         for offset in range(0, length // PAGE, CHUNK):
             entries = array("Q")

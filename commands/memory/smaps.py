@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pagezap.debugger.procread import living
+
 
 def figures(pid: int) -> dict[int, dict[str, int]]:
     """Return by start address what smaps counts of each mapping, in bytes."""
     found: dict[int, dict[str, int]] = {}
     current: dict[str, int] = {}
-    with open(f"/proc/{pid}/smaps", encoding="utf-8", errors="replace") as lines:
+    with open(f"/proc/{living(pid)}/smaps", encoding="utf-8", errors="replace") as lines:
         for line in lines:
             name, colon, rest = line.partition(":")
             if colon and " " not in name and "-" not in name:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pagezap.debugger.procread import living
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -178,7 +180,9 @@ class Piece:
             if not entry.isdigit() or int(entry) == self._pid:
                 continue
             try:
-                with open(f"/proc/{entry}/maps", encoding="utf-8", errors="replace") as maps:
+                with open(
+                    f"/proc/{living(int(entry))}/maps", encoding="utf-8", errors="replace"
+                ) as maps:
                     same = any(tuple(line.split(None, 5)[3:5]) == wanted for line in maps)
             except (FileNotFoundError, ProcessLookupError):
                 continue

@@ -326,7 +326,7 @@ def image_mark(pid: int) -> bytes:
     import struct
 
     try:
-        with open(f"/proc/{pid}/auxv", "rb") as file:
+        with open(f"/proc/{procfs.living(pid)}/auxv", "rb") as file:
             auxv = file.read()
         for kind, value in struct.iter_unpack("<QQ", auxv[: len(auxv) & -16]):
             if kind == AT_RANDOM:

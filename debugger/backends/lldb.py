@@ -123,7 +123,7 @@ class LldbDebugger:
         """Open /proc/PID/mem; see proc(5)."""
         verb, kind = ("read", "unreadable") if what == "read" else (what, "unwritable")
         try:
-            memory = os.open(f"/proc/{self.pid()}/mem", how)
+            memory = os.open(f"/proc/{procfs.living(self.pid())}/mem", how)
             try:
                 yield memory
             finally:

@@ -23,9 +23,10 @@ static int seize(pid_t pid)
 	return WIFSTOPPED(status) ? 0 : -ESRCH;
 }
 
+/* The agent's own table is looked at: it is the one in which the agent closes. */
 static void close_remote(struct pz_session *s, int number, int ours)
 {
-	if (pz_proc_same_file(s->options.pid, number, getpid(), ours))
+	if (pz_proc_same_file(s->agent, number, getpid(), ours))
 		pz_agent_syscall(s, SYS_close, (uint64_t)number, 0, 0);
 }
 

@@ -91,7 +91,8 @@ static ssize_t receive(int client, void *buffer, size_t size, int *ret_fd)
 	return n;
 }
 
-static void answer(struct pz_client *c, const struct pz_header *request, const struct pz_reply *r)
+/* -EAGAIN for a client that leaves its answers unread: nobody else waits for it. */
+static int answer(struct pz_client *c, const struct pz_header *request, const struct pz_reply *r)
 {
 	struct pz_header h = {.version = PZ_PROTOCOL,
 			      .op = request->op,
@@ -100,14 +101,12 @@ static void answer(struct pz_client *c, const struct pz_header *request, const s
 			      .status = r->status};
 	struct iovec iov[2] = {{&h, sizeof(h)}, {(void *)(uintptr_t)r->payload, r->length}};
 	struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
-	struct pollfd p = {.fd = c->fd, .events = POLLOUT};
 
 	while (sendmsg(c->fd, &m, MSG_NOSIGNAL) < 0) {
-		if (errno != EAGAIN && errno != EINTR)
-			return;
-		if (poll(&p, 1, 1000) <= 0)
-			return; /* it does not read its answers */
+		if (errno != EINTR)
+			return -errno;
 	}
+	return 0;
 }
 
 static void serve_client(struct pz_session *s, struct pz_client *c, uint8_t *packet,
@@ -134,9 +133,10 @@ static void serve_client(struct pz_session *s, struct pz_client *c, uint8_t *pac
 		pz_op_dispatch(s, c, h.op, packet + sizeof(h), h.length, fd, reply);
 	if (reply->status)
 		reply->length = 0;
-	answer(c, &h, reply);
 	if (reply->end)
 		s->ended = true;
+	if (answer(c, &h, reply) == -EAGAIN)
+		drop_client(s, c);
 }
 
 /*
@@ -173,8 +173,8 @@ static uint64_t rearm_after(const struct pz_session *s)
 	return s->rearm.overflow || s->open.overflow ? REARM_ALL_US : REARM_US;
 }
 
-/* What is done while time passes, and between two chunks of long work. */
-void pz_tick(struct pz_session *s)
+/* What is done while time passes. */
+static void tick(struct pz_session *s)
 {
 	uint64_t now = pz_now_us();
 
@@ -259,7 +259,7 @@ int pz_control_run(struct pz_session *s)
 		}
 		if (p[1].revents && read(s->kick_fd, &kicks, sizeof(kicks)) < 0)
 			continue;
-		pz_tick(s);
+		tick(s);
 		if (p[2].revents)
 			handle_signal(s);
 		for (int i = 0; !s->ended && i < PZ_MAX_CLIENTS; i++) {

@@ -24,8 +24,8 @@ struct child {
 	uint64_t at; /* an address of the parent: the pages before it are done */
 	struct edit *edit;
 	size_t n_edits;
-	bool missing; /* the last page had no mapping: page by page until one has */
-	unsigned int no_memory;
+	bool missing;		/* the last page had no mapping: page by page until one has */
+	unsigned int no_memory; /* tries in a row */
 	struct child *next;
 };
 
@@ -165,14 +165,16 @@ static void fill_child(struct pz_session *s, struct child *c)
 		given = give(s, c, r, c->at, to, c->n_edits || c->missing ? 1 : n);
 		if (given == -ENOMEM && c->no_memory++ >= NO_MEMORY_TRIES)
 			given = pz_uffd_poison(c->fd, to, PZ_PAGE); /* no zeros */
-		if (given > 0)
+		if (given > 0) {
+			c->no_memory = 0;
 			c->at += (uint64_t)given * PZ_PAGE;
-		else if (given == -ESRCH)
+		} else if (given == -ESRCH) {
 			return; /* it is gone */
-		else if (given != -EAGAIN && given != -ENOMEM)
+		} else if (given != -EAGAIN && given != -ENOMEM) {
 			c->at += PZ_PAGE; /* it has the page, or no such mapping */
-		else if (!take_events(s, c))
+		} else if (!take_events(s, c)) {
 			pz_sleep_us(100);
+		}
 		c->missing = given == -ENOENT;
 	}
 }

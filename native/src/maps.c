@@ -30,16 +30,20 @@ static bool parse_line(const char *line, struct pz_vma *ret)
 /* Visits the mappings that overlap a range, clipped to it; -ENOMEM where there is a hole. */
 int pz_maps_visit(pid_t pid, uint64_t start, uint64_t end, pz_vma_visit visit, void *context)
 {
-	char path[32], *line = NULL;
+	int fd = pz_proc_open(pid, "maps", O_RDONLY);
+	char *line = NULL;
 	size_t size = 0;
 	uint64_t next = start;
 	int error = 0;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	f = fopen(path, "re");
-	if (!f)
-		return -errno;
+	if (fd < 0)
+		return fd;
+	f = fdopen(fd, "r");
+	if (!f) {
+		close(fd);
+		return -ENOMEM;
+	}
 	while (!error && next < end && getline(&line, &size, f) > 0) {
 		struct pz_vma v;
 

@@ -51,8 +51,12 @@ static bool set_cpu(pid_t tid, int cpu)
 /* Both threads run where they may, with the normal policy. */
 static void loosen(const struct pz_placement *p)
 {
-	set_policy(p->fault_tid, SCHED_OTHER);
-	sched_setaffinity(p->fault_tid, sizeof(p->allowed), &p->allowed);
+	pid_t tid = atomic_load(&p->fault_tid);
+
+	if (tid) {
+		set_policy(tid, SCHED_OTHER);
+		sched_setaffinity(tid, sizeof(p->allowed), &p->allowed);
+	}
 	sched_setaffinity(getpid(), sizeof(p->allowed), &p->allowed);
 }
 
@@ -66,13 +70,18 @@ static bool may_leave_idle(void)
 	return pz_proc_capabilities() >> CAP_SYS_NICE & 1;
 }
 
+/* Main thread, before there is another. */
+void pz_place_prepare(struct pz_session *s)
+{
+	s->placement = (struct pz_placement){
+		.may_idle = may_leave_idle(), .backoff_us = BACKOFF_MIN_US, .cpu = -1};
+	sched_getaffinity(0, sizeof(s->placement.allowed), &s->placement.allowed);
+}
+
+/* Fault thread, as it begins. */
 void pz_place_init(struct pz_session *s)
 {
-	s->placement = (struct pz_placement){.fault_tid = gettid(),
-					     .may_idle = may_leave_idle(),
-					     .backoff_us = BACKOFF_MIN_US,
-					     .cpu = -1};
-	sched_getaffinity(0, sizeof(s->placement.allowed), &s->placement.allowed);
+	atomic_store(&s->placement.fault_tid, gettid());
 }
 
 /* Others want the CPU: not again for a while, each time a longer one. */
@@ -223,10 +232,11 @@ void pz_place_cool(struct pz_session *s, bool starved)
 static void recheck(struct pz_session *s)
 {
 	struct pz_placement *p = &s->placement;
+	pid_t tid = atomic_load(&p->fault_tid);
 
 	if (p->rechecks)
 		p->rechecks--;
-	if (sched_getscheduler(p->fault_tid) == SCHED_IDLE && !atomic_load(&p->hot))
+	if (tid && sched_getscheduler(tid) == SCHED_IDLE && !atomic_load(&p->hot))
 		loosen(p);
 }
 

@@ -10,16 +10,6 @@
 #define KCMP_FILE 0
 #define KCMP_VM	  1
 
-int pz_proc_open(pid_t pid, const char *leaf, int flags)
-{
-	char path[64];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", pid, leaf);
-	fd = open(path, flags | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
-
 static ssize_t read_text(pid_t pid, pid_t tid, const char *leaf, char *buffer, size_t size)
 {
 	char path[64];
@@ -37,6 +27,73 @@ static ssize_t read_text(pid_t pid, pid_t tid, const char *leaf, char *buffer, s
 	return n;
 }
 
+/* Neither a zombie nor about to be one: the memory is given up first. */
+static bool has_mm(pid_t pid, pid_t tid)
+{
+	char text[128];
+
+	return read_text(pid, tid, "statm", text, sizeof(text)) > 0 && text[0] != '0';
+}
+
+/*
+ * The task by which a process's memory and descriptors can be named, -ESRCH where there is none
+ * left: the leader, as a rule, but where it has called pthread_exit(3) it has neither any more.
+ */
+pid_t pz_proc_living(pid_t pid)
+{
+	char path[64];
+	struct dirent *entry;
+	pid_t found = -ESRCH;
+	DIR *tasks;
+
+	if (has_mm(pid, pid))
+		return pid;
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	tasks = opendir(path);
+	while (tasks && found < 0 && (entry = readdir(tasks))) {
+		pid_t tid = (pid_t)atoi(entry->d_name);
+
+		if (tid > 0 && has_mm(pid, tid))
+			found = tid;
+	}
+	if (tasks)
+		closedir(tasks);
+	return found;
+}
+
+/* A file of what the process's tasks share. */
+int pz_proc_open(pid_t pid, const char *leaf, int flags)
+{
+	char path[64];
+	pid_t tid;
+	int fd;
+
+	do {
+		tid = pz_proc_living(pid);
+		if (tid < 0)
+			return tid;
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", pid, tid, leaf);
+		fd = open(path, flags | O_CLOEXEC);
+		if (fd < 0)
+			fd = -errno;
+	} while (fd < 0 && !has_mm(pid, tid));
+	return fd;
+}
+
+/* Behind the name of a field, which a line begins with: a task's own name may hold any text. */
+static const char *status_value(const char *text, const char *field)
+{
+	size_t length = strlen(field);
+
+	while (strncmp(text, field, length) != 0) {
+		text = strchr(text, '\n');
+		if (!text)
+			return NULL;
+		text++;
+	}
+	return text + length;
+}
+
 int pz_proc_status_field(pid_t pid, pid_t tid, const char *field, uint64_t *ret)
 {
 	char text[4096];
@@ -45,10 +102,9 @@ int pz_proc_status_field(pid_t pid, pid_t tid, const char *field, uint64_t *ret)
 
 	if (n < 0)
 		return (int)n;
-	at = strstr(text, field);
+	at = status_value(text, field);
 	if (!at)
 		return -ENOENT;
-	at += strlen(field);
 	/* The last number of the line: for NSpid the innermost namespace's. */
 	for (;;) {
 		char *end;
@@ -68,15 +124,15 @@ bool pz_proc_signal_pending(pid_t pid, pid_t tid)
 {
 	char text[4096];
 	uint64_t value[3] = {0};
-	const char *names[] = {"\nSigPnd:", "\nShdPnd:", "\nSigBlk:"};
+	const char *names[] = {"SigPnd:", "ShdPnd:", "SigBlk:"};
 
 	if (read_text(pid, tid, "status", text, sizeof(text)) < 0)
 		return false;
 	for (int i = 0; i < 3; i++) {
-		const char *at = strstr(text, names[i]);
+		const char *at = status_value(text, names[i]);
 
 		if (at)
-			value[i] = strtoull(at + strlen(names[i]), NULL, 16);
+			value[i] = strtoull(at, NULL, 16);
 	}
 	return (value[0] | value[1]) & ~value[2];
 }
@@ -107,6 +163,12 @@ char pz_proc_state(pid_t pid, pid_t tid)
 		return 0;
 	at = pz_proc_stat_field(text, 3);
 	return at ? *at : 0;
+}
+
+/* By a stop signal, and not by a tracer. */
+bool pz_proc_stopped(pid_t pid)
+{
+	return pz_proc_state(pid, pz_proc_living(pid)) == 'T';
 }
 
 static struct pz_sched sched_of(const char *text)
@@ -248,7 +310,7 @@ bool pz_proc_plain_file(pid_t pid, const char *leaf)
 	struct stat st;
 	char path[64];
 
-	snprintf(path, sizeof(path), "/proc/%d/%s", pid, leaf);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", pid, pz_proc_living(pid), leaf);
 	if (stat(path, &st) < 0)
 		return false;
 	return S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode);
@@ -283,6 +345,23 @@ pid_t pz_proc_local_tid(struct pz_session *s, pid_t tid)
 	return found;
 }
 
+/* 0 where a task has the process's memory, above 0 where it has another, -errno for no answer. */
+static int compare_mm(pid_t task, pid_t process)
+{
+	pid_t living;
+	long r;
+
+	do {
+		living = pz_proc_living(process);
+		if (living < 0)
+			return living;
+		r = syscall(SYS_kcmp, task, living, KCMP_VM, 0, 0);
+		if (r < 0)
+			r = -errno;
+	} while (r && !has_mm(process, living));
+	return r > 0 && !has_mm(task, task) ? -ESRCH : (int)r;
+}
+
 /* The agent by our numbers; it wrote down what its own pid namespace calls it. */
 pid_t pz_proc_local_agent(struct pz_session *s, pid_t agent)
 {
@@ -300,20 +379,17 @@ pid_t pz_proc_local_agent(struct pz_session *s, pid_t agent)
 		uint64_t inner = 0;
 
 		if (local > 0 && pz_proc_status_field(local, local, "NSpid:", &inner) == 0 &&
-		    (pid_t)inner == agent &&
-		    syscall(SYS_kcmp, local, s->options.pid, KCMP_VM, 0, 0) == 0)
+		    (pid_t)inner == agent && compare_mm(local, s->options.pid) == 0)
 			found = local;
 	}
 	closedir(processes);
 	return found;
 }
 
-bool pz_proc_same_mm(pid_t a, pid_t b)
+/* Without an answer: believe. The pidfds tell who has gone. */
+bool pz_proc_same_mm(pid_t task, pid_t process)
 {
-	long r = syscall(SYS_kcmp, a, b, KCMP_VM, 0, 0);
-
-	/* Without kcmp(2) there is no answer: believe. */
-	return r == 0 || (r < 0 && (errno == ENOSYS || errno == EPERM));
+	return compare_mm(task, process) <= 0;
 }
 
 bool pz_proc_same_file(pid_t a, int fd_a, pid_t b, int fd_b)

@@ -80,7 +80,7 @@ static void undo_stop(struct pz_session *s)
 	if (!s->shared->stop_pending || s->was_stopped)
 		return;
 	pz_sleep_us(5000);
-	if (pz_proc_state(s->options.pid, s->options.pid) == 'T')
+	if (pz_proc_stopped(s->options.pid))
 		kill(s->options.pid, SIGCONT);
 }
 

@@ -21,10 +21,16 @@
 	 PZ_FEATURE_WP_HUGE_SHMEM | PZ_FEATURE_WP_UNPOPULATED | PZ_FEATURE_MOVE |                  \
 	 PZ_FEATURE_POISON)
 
+/* A leader that has called pthread_exit(3) has no descriptors: Linux 6.9 asks another thread. */
 static int take_fd(struct pz_session *s, int number)
 {
-	int fd = (int)syscall(SYS_pidfd_getfd, s->pidfd, number, 0);
+	pid_t living = pz_proc_living(s->options.pid);
+	pz_autoclose int thread = -1;
+	int fd;
 
+	if (living > 0 && living != s->options.pid)
+		thread = (int)syscall(SYS_pidfd_open, living, PZ_PIDFD_THREAD);
+	fd = (int)syscall(SYS_pidfd_getfd, thread < 0 ? s->pidfd : thread, number, 0);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -132,6 +138,7 @@ int pz_session_init(struct pz_session *s, const struct pz_options *options, cons
 	pz_cache_init(&s->stat_files, "stat");
 	pz_cache_init(&s->run_files, "schedstat");
 	pz_cache_init(&s->sched_files, "schedstat");
+	pz_place_prepare(s);
 	s->same_pid_namespace = same_pid_namespace(options->pid);
 	error = open_inferior(s, ret_why);
 	if (error)
@@ -156,7 +163,7 @@ int pz_session_init(struct pz_session *s, const struct pz_options *options, cons
 	if (error)
 		return error;
 	dont_fork(s);
-	s->was_stopped = pz_proc_state(options->pid, options->pid) == 'T';
+	s->was_stopped = pz_proc_stopped(options->pid);
 	*ret_why = "cannot start the keeper";
 	error = open_signals(s);
 	if (!error)
@@ -177,7 +184,9 @@ void pz_session_deinit(struct pz_session *s)
 		      &s->pagemap_fd, &s->shared_fd, &s->store_fd,   &s->listen_fd,
 		      &s->kick_fd,    &s->wake_fd,   &s->signal_fd,  &s->agent_pidfd};
 
-	if (s->keeper > 0) {
+	/* Else it is what the keeper is there for: it brings back what is away when we have gone.
+	 */
+	if (s->keeper > 0 && s->shared->finished) {
 		kill(s->keeper, SIGKILL);
 		waitpid(s->keeper, NULL, 0);
 	}

@@ -130,20 +130,39 @@ int pz_protect_all(struct pz_session *s, bool protect)
 	return first;
 }
 
-/* The range's own protection after a change of the watches. */
-static int refresh(struct pz_session *s, uint64_t start, uint64_t end)
+/* Where a watch begins or ends behind an address; `end` where none does before. */
+static uint64_t next_edge(const struct pz_session *s, uint64_t at, uint64_t end)
 {
-	int error;
+	for (unsigned int i = 0; i < s->n_watches; i++) {
+		const struct pz_watch *w = &s->watch[i];
 
+		if (first_page(w) > at)
+			end = pz_min(end, first_page(w));
+		if (last_page_end(w) > at)
+			end = pz_min(end, last_page_end(w));
+	}
+	return end;
+}
+
+static int arm(struct pz_session *s, const struct pz_watch *w)
+{
 	if (s->shown || s->releasing)
 		return 0;
-	error = pz_protect_range(s, start, end, false);
-	for (unsigned int i = 0; !error && i < s->n_watches; i++) {
-		const struct pz_watch *w = &s->watch[i];
-		uint64_t low = pz_max(start, first_page(w)), high = pz_min(end, last_page_end(w));
+	return pz_protect_range(s, first_page(w), last_page_end(w), true);
+}
 
-		if (w->enabled && low < high)
-			error = pz_protect_range(s, low, high, true);
+/* The program runs: what another watch covers stays protected all the time. */
+static int disarm(struct pz_session *s, const struct pz_watch *w)
+{
+	uint64_t at = first_page(w), end = last_page_end(w);
+	int error = 0;
+
+	while (!s->shown && !s->releasing && !error && at < end) {
+		uint64_t edge = next_edge(s, at, end);
+
+		if (!pz_watch_covers(s, at))
+			error = pz_protect_range(s, at, edge, false);
+		at = edge;
 	}
 	return error;
 }
@@ -196,10 +215,10 @@ int pz_watch_add(struct pz_session *s, uint32_t id, uint32_t flags, uint64_t sta
 	*ret_pages = (last_page_end(&w) - first_page(&w)) / PZ_PAGE;
 	PZ_LOCKED(s);
 	s->watch[s->n_watches++] = w;
-	error = refresh(s, first_page(&w), last_page_end(&w));
+	error = arm(s, &w);
 	if (error) {
 		s->n_watches--; /* refused: its number is free */
-		refresh(s, first_page(&w), last_page_end(&w));
+		disarm(s, &w);
 	}
 	return error;
 }
@@ -222,7 +241,7 @@ int pz_watch_delete(struct pz_session *s, uint32_t id)
 			pz_hit_clear(&s->hit[i]);
 		}
 	}
-	return refresh(s, first_page(&old), last_page_end(&old));
+	return disarm(s, &old);
 }
 
 int pz_watch_enable(struct pz_session *s, uint32_t id, bool enabled)
@@ -236,5 +255,5 @@ int pz_watch_enable(struct pz_session *s, uint32_t id, bool enabled)
 	if (w->enabled == enabled)
 		return 0;
 	w->enabled = enabled;
-	return refresh(s, first_page(w), last_page_end(w));
+	return enabled ? arm(s, w) : disarm(s, w);
 }

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -288,6 +289,8 @@ static int asleep(pid_t tid)
 	return !strncmp(line, "-1 ", 3);
 }
 
+static void leave(void);
+
 static void obey(char *line, char **buffer, size_t *length)
 {
 	unsigned long a = 0, b = 0, c = 0;
@@ -362,6 +365,11 @@ static void obey(char *line, char **buffer, size_t *length)
 		printf("%zd\n", read(p[0], *buffer + a, b));
 		close(p[0]);
 		close(p[1]);
+	} else if (!strcmp(word, "list")) { /* offset length: this folder's entries, by one call */
+		int fd = open(".", O_RDONLY | O_DIRECTORY);
+
+		printf("%ld\n", syscall(SYS_getdents64, fd, *buffer + a, b));
+		close(fd);
 	} else if (!strcmp(word, "drops")) { /* ms: page 0 is written and dropped; how often */
 		unsigned long n = 0;
 
@@ -392,6 +400,11 @@ static void obey(char *line, char **buffer, size_t *length)
 	} else if (!strcmp(word, "trap")) {
 		syscall(SYS_tgkill, getpid(), gettid(), SIGTRAP);
 		printf("ok\n");
+	} else if (!strcmp(word, "name")) { /* the thread's, from now on */
+		line[strcspn(line, "\n")] = 0;
+		printf("%d\n", prctl(PR_SET_NAME, line + strlen("name ")));
+	} else if (!strcmp(word, "leave")) { /* the leader ends, another thread obeys */
+		leave();
 	} else if (!strcmp(word, "exec")) {
 		execl("/bin/sleep", "sleep", "30", (char *)NULL);
 	} else if (!obey_mapping(word, a, b, *buffer, *length)) {
@@ -400,13 +413,40 @@ static void obey(char *line, char **buffer, size_t *length)
 	fflush(stdout);
 }
 
+static char *buffer;
+static size_t length;
+
+static void obey_all(void)
+{
+	char *line = NULL;
+	size_t size = 0;
+
+	fflush(stdout);
+	while (getline(&line, &size, stdin) > 0)
+		obey(line, &buffer, &length);
+	exit(0);
+}
+
+static void *go_on(void *argument)
+{
+	printf("%d\n", gettid());
+	obey_all();
+	return argument;
+}
+
+static void leave(void)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, go_on, NULL);
+	pthread_exit(NULL);
+}
+
 int main(int argc, char **argv)
 {
-	size_t length = argc > 2 ? strtoul(argv[2], NULL, 0) : 1 << 20;
-	char *buffer, *line = NULL;
-	size_t size = 0;
 	struct host h;
 
+	length = argc > 2 ? strtoul(argv[2], NULL, 0) : 1 << 20;
 	if (argc < 2 || selfhost(&h, argv[1]))
 		return 1;
 	/* Between inaccessible pages, so that it merges with nothing. */
@@ -415,8 +455,6 @@ int main(int argc, char **argv)
 	mprotect(buffer, length, PROT_READ | PROT_WRITE);
 	printf("%d %d %d %lu %lu %lu %lu\n", getpid(), h.uffd, h.command, (unsigned long)h.mailbox,
 	       (unsigned long)h.code, (unsigned long)buffer, length);
-	fflush(stdout);
-	while (getline(&line, &size, stdin) > 0)
-		obey(line, &buffer, &length);
+	obey_all();
 	return 0;
 }

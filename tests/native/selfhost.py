@@ -66,6 +66,7 @@ class Inferior:
         )
         numbers = [int(word) for word in self.answer().split()]
         self.pid, uffd, command, mailbox, code, self.buffer, self.length = numbers
+        self._task: int | None = None
         if wrapper:  # it starts the program, whose own number may be of another namespace
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
             self.pid = int(children.read_text(encoding="utf-8").split()[0])
@@ -90,6 +91,16 @@ class Inferior:
         self.say(*words)
         return self.answer()
 
+    @property
+    def task(self) -> int:
+        """The thread that obeys: the first one, until it has left."""
+        return self._task or self.pid
+
+    def leave(self) -> None:
+        """Have the first thread end, while another obeys."""
+        self._task = int(self.ask("leave"))
+        wait_for(lambda: process_state(self.pid) == "Z")
+
     def sum(self) -> str:
         return self.ask("sum", 0, self.length)
 
@@ -97,26 +108,27 @@ class Inferior:
         """Pages that pagemap says are present."""
         at = self.buffer if start is None else start
         pages = (self.length if length is None else length) // PAGE
-        with open(f"/proc/{self.pid}/pagemap", "rb", buffering=0) as pagemap:
+        with open(f"/proc/{self.task}/pagemap", "rb", buffering=0) as pagemap:
             data = os.pread(pagemap.fileno(), pages * 8, at // PAGE * 8)
         entries = memoryview(data).cast("Q")
         return sum(1 for entry in entries if entry & PAGEMAP_PRESENT)
 
     def maps(self) -> list[str]:
         """The mappings, without the resident heap's changes."""
-        text = Path(f"/proc/{self.pid}/maps").read_text(encoding="utf-8")
+        text = Path(f"/proc/{self.task}/maps").read_text(encoding="utf-8")
         return text.splitlines()
 
     def map_names(self) -> str:
         return "\n".join(self.maps())
 
     def descriptors(self) -> set[str]:
-        return {os.readlink(f"/proc/{self.pid}/fd/{n}") for n in os.listdir(f"/proc/{self.pid}/fd")}
+        folder = f"/proc/{self.task}/fd"
+        return {os.readlink(f"{folder}/{number}") for number in os.listdir(folder)}
 
     def vm_flags(self, address: int) -> set[str]:
         """VmFlags of smaps of the mapping that holds an address."""
         inside = False
-        for line in Path(f"/proc/{self.pid}/smaps").read_text(encoding="utf-8").splitlines():
+        for line in Path(f"/proc/{self.task}/smaps").read_text(encoding="utf-8").splitlines():
             word = line.split()[0]
             if "-" in word and not word.endswith(":"):
                 start, end = (int(part, 16) for part in word.split("-"))
@@ -143,7 +155,7 @@ class Inferior:
             assert "pagezap" not in kind
         assert not self.vm_flags(self.buffer) & {"um", "uw"}
         assert not self.sigtrap_caught()
-        assert process_state(self.pid) in "SR"
+        assert process_state(self.task) in "SR"
 
     def end(self) -> None:
         self.process.kill()
@@ -226,6 +238,10 @@ class Tracer:
     def step(self) -> int:
         self._ptrace(PTRACE_SINGLESTEP, 0)
         return self.wait()
+
+    def detach(self, deliver: int = 0) -> None:
+        """Leave it at its stop, with a signal to take."""
+        self._ptrace(PTRACE_DETACH, deliver)
 
     def stop_and_detach(self) -> None:
         """Leave a running process running."""

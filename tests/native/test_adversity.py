@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from selfhost import PAGE, Tracer, ended, process_state, session, wait_for
+
+from pagezap.native import helper_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,6 +81,53 @@ def test_stale_copies_that_the_program_has_locked(program: Path) -> None:
         kept = client.keep(inferior.buffer, 16 * PAGE)
         assert (kept.kept, kept.skipped) == (16, 0)
         assert inferior.sum() == before
+
+
+# In the helper's process: no memory for two whiles, each of them short enough to wait for.
+SHORT_OF_MEMORY = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <linux/userfaultfd.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	static int (*real)(int fd, unsigned long request, ...);
+	static int copies;
+	va_list arguments;
+	void *argument;
+
+	va_start(arguments, request);
+	argument = va_arg(arguments, void *);
+	va_end(arguments);
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "ioctl");
+	if (request == UFFDIO_COPY && copies++ < 1400 && copies != 700) {
+		errno = ENOMEM;
+		return -1;
+	}
+	return real(fd, request, argument);
+}
+"""
+
+
+def test_a_child_waits_for_memory_each_time_anew(program: Path, tmp_path: Path) -> None:
+    source, library, helper = (tmp_path / name for name in ("short.c", "short.so", "helper"))
+    source.write_text(SHORT_OF_MEMORY)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    helper.write_text(f'#!/bin/sh\nLD_PRELOAD={library} exec {helper_path()} "$@"\n')
+    helper.chmod(0o755)
+    with session(program, helper=helper) as (inferior, client):
+        inferior.ask("fill", 1)
+        before = inferior.sum()
+        client.keep(inferior.buffer, inferior.length)
+        inferior.say("fork", 0, inferior.length)
+        inferior.say("name", "done")
+        # A child that finds a page poisoned says nothing.
+        assert inferior.answer() == before
+        assert inferior.answer() == "0"
 
 
 def test_a_process_that_somebody_else_stopped_stays_stopped(program: Path) -> None:

@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING
 
 import pytest
-from selfhost import PAGE, session
+from selfhost import PAGE, session, wait_for
 
 from pagezap.native import control
 
@@ -122,6 +122,29 @@ def test_descriptors_nobody_asked_for_are_closed(program: Path) -> None:
             raw.recv(65536)
         client.status()
         assert len(os.listdir(folder)) == before
+
+
+def test_a_client_that_reads_no_answer_is_dropped(program: Path) -> None:
+    with session(program) as (inferior, client), _raw(inferior.pid) as raw:
+        inferior.ask("fill", 1)
+        before = inferior.sum()
+        client.keep(inferior.buffer, inferior.length)
+        raw.setblocking(False)
+
+        def dropped() -> bool:
+            try:
+                while True:
+                    raw.send(HEADER.pack(1, 2, 0, 1, 0))
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                return error.errno in {errno.EPIPE, errno.ECONNRESET}
+
+        wait_for(dropped)
+        with control.Client.connect(inferior.pid) as other:
+            assert other.status().kept_stash == 256
+        assert inferior.sum() == before
+        assert client.release() == 0
 
 
 def test_own_mappings(program: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -90,6 +91,22 @@ def test_a_killed_helper_is_replaced_by_its_keeper(program: Path, no_move: bool)
         inferior.say("sum", 0, inferior.length)
         os.kill(client.hello.helper_pid, signal.SIGKILL)
         assert inferior.answer() == before
+        wait_for(lambda: ended(keeper))
+        inferior.assert_clean()
+        assert inferior.sum() == before
+
+
+def test_a_helper_that_fails_leaves_the_rest_to_its_keeper(program: Path) -> None:
+    with session(program) as (inferior, client):
+        before = _busy(inferior, client)
+        helper, agent = client.hello.helper_pid, client.hello.agent_pid
+        keeper = _keeper(helper)
+        _, most = resource.prlimit(helper, resource.RLIMIT_NOFILE)
+        # Fewer than it polls.
+        resource.prlimit(helper, resource.RLIMIT_NOFILE, (8, most))
+        client.status()
+        wait_for(lambda: ended(helper))
+        wait_for(lambda: ended(agent))
         wait_for(lambda: ended(keeper))
         inferior.assert_clean()
         assert inferior.sum() == before

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SYS_READ = 0
+SYS_GETDENTS64 = 217
 
 
 def _hit(client: Client, tid: int, *, step: bool = False) -> RawHit:
@@ -196,6 +198,26 @@ def test_a_call_that_reaches_into_the_watched_bytes_is_found_by_its_change(progr
         tracer.stop_and_detach()
 
 
+def test_a_listing_of_a_folder_is_not_cut_short(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(500):
+        (tmp_path / f"a-file-with-a-name-{number}").touch()
+    monkeypatch.chdir(tmp_path)
+    with session(program) as (inferior, client):
+        inferior.ask("fill", 1)
+        unwatched = inferior.ask("list", 0, 16 * PAGE)
+        client.watch_add(1, inferior.buffer, PAGE)
+        tracer = Tracer(inferior.pid)
+        inferior.say("list", 0, 16 * PAGE)
+        hit = _stop(client, tracer)
+        assert (hit.kernel, hit.syscall, hit.write) == (True, SYS_GETDENTS64, True)
+        tracer.resume()
+        assert inferior.answer() == unwatched
+        assert int(unwatched) > 4 * PAGE
+        tracer.stop_and_detach()
+
+
 def test_a_call_beside_the_watched_bytes_is_no_hit(program: Path) -> None:
     with session(program) as (inferior, client):
         inferior.ask("write", 60, 1)
@@ -223,3 +245,57 @@ def test_disable_and_delete(program: Path) -> None:
         inferior.ask("write", 1, 1)
         assert len(list(client.trace())) == 1
         assert client.status().watched_pages == 0
+
+
+def test_a_threads_name_does_not_pass_for_a_tracer(program: Path) -> None:
+    with session(program) as (inferior, client):
+        inferior.ask("fill", 1)
+        assert inferior.ask("name", "TracerPid:7") == "0"
+        client.watch_add(1, inferior.buffer, 8)
+        inferior.say("write", 0, 9)
+        wait_for(lambda: client.status().hits)
+        assert client.status().signals == 0
+        assert inferior.answer() == "ok"
+        assert [event.watch for event in client.trace()] == [1]
+
+
+@pytest.mark.parametrize("change", ["delete", "disable"])
+def test_a_watch_that_goes_leaves_no_gap_in_another(program: Path, change: str) -> None:
+    pages = 4096
+    with session(program, pages * PAGE) as (inferior, client):
+        inferior.ask("fill", 1)
+        client.watch_add(1, inferior.buffer, inferior.length, trace=True)
+        client.watch_add(2, inferior.buffer, inferior.length, trace=True)
+        inferior.say("touch", 0, pages)
+        answered: list[str] = []
+        waiting = threading.Thread(target=lambda: answered.append(inferior.answer()))
+        waiting.start()
+        while waiting.is_alive():
+            if change == "delete":
+                client.watch_delete(2)
+                client.watch_add(2, inferior.buffer, inferior.length, trace=True)
+            else:
+                client.watch_enable(2, False)
+                client.watch_enable(2, True)
+        waiting.join()
+        assert {event.address for event in client.trace()} == {
+            inferior.buffer + page * PAGE for page in range(pages)
+        }
+
+
+def test_what_no_other_watch_covers_is_open(program: Path) -> None:
+    with session(program) as (inferior, client):
+        inferior.ask("fill", 1)
+        client.watch_add(1, inferior.buffer, 8 * PAGE, trace=True)
+        client.watch_add(2, inferior.buffer + 2 * PAGE, PAGE, trace=True)
+        client.watch_add(3, inferior.buffer + 4 * PAGE, PAGE, trace=True)
+        client.watch_add(4, inferior.buffer + 4 * PAGE, 2 * PAGE, trace=True)
+        client.watch_enable(3, False)
+        client.watch_delete(1)
+        faults = client.status().faults
+        for page in (0, 1, 3, 6, 7):
+            inferior.ask("write", page * PAGE, 1)
+        assert client.status().faults == faults
+        for page in (2, 4, 5):
+            inferior.ask("write", page * PAGE, 1)
+        assert [event.watch for event in client.trace()] == [2, 4, 4]

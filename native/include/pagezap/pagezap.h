@@ -6,8 +6,6 @@
 #include "pagezap/uapi.h"
 #include "pagezap/util.h"
 
-#define pz_must_check __attribute__((warn_unused_result))
-
 #define PZ_CONCAT_(a, b) a##b
 #define PZ_CONCAT(a, b)	 PZ_CONCAT_(a, b)
 /* Holds the session's lock until the end of the scope. */
@@ -28,6 +26,7 @@ static inline void pz_unlock_cleanup(struct pz_session **s)
 }
 
 /* placement.c: where and how the fault thread runs. */
+void pz_place_prepare(struct pz_session *s);
 void pz_place_init(struct pz_session *s);
 void pz_place_fault(struct pz_session *s, pid_t tid);
 void pz_place_end(struct pz_session *s);
@@ -74,10 +73,12 @@ void pz_line_of_stopped(struct pz_session *s, pid_t tid, char *line, size_t size
 int pz_syscall_line(struct pz_session *s, const struct pz_fault *f, char *line, size_t size);
 
 /* procfs.c */
+pid_t pz_proc_living(pid_t pid);
 int pz_proc_open(pid_t pid, const char *leaf, int flags);
 int pz_proc_status_field(pid_t pid, pid_t tid, const char *field, uint64_t *ret);
 ssize_t pz_proc_wchan(pid_t tid, char *buffer, size_t size);
 char pz_proc_state(pid_t pid, pid_t tid);
+bool pz_proc_stopped(pid_t pid);
 struct pz_sched pz_proc_sched(pid_t pid, pid_t tid);
 struct pz_sched pz_cache_sched(struct pz_fd_cache *c, pid_t pid, pid_t tid);
 const char *pz_proc_stat_field(const char *text, int number);
@@ -92,7 +93,7 @@ bool pz_proc_signal_pending(pid_t pid, pid_t tid);
 bool pz_proc_has_task(pid_t pid, pid_t tid);
 pid_t pz_proc_local_tid(struct pz_session *s, pid_t tid);
 pid_t pz_proc_local_agent(struct pz_session *s, pid_t agent);
-bool pz_proc_same_mm(pid_t a, pid_t b);
+bool pz_proc_same_mm(pid_t task, pid_t process);
 bool pz_proc_same_file(pid_t a, int fd_a, pid_t b, int fd_b);
 
 /* maps.c: the mappings of the inferior. */
@@ -250,7 +251,6 @@ void pz_trace_clear(struct pz_session *s);
 /* control.c, ops.c */
 int pz_control_init(struct pz_session *s);
 int pz_control_run(struct pz_session *s);
-void pz_tick(struct pz_session *s);
 struct pz_reply {
 	int status;
 	uint32_t length;
@@ -260,7 +260,7 @@ struct pz_reply {
 void pz_op_dispatch(struct pz_session *s, struct pz_client *c, uint16_t op, const uint8_t *payload,
 		    uint32_t length, int fd, struct pz_reply *ret);
 
-/* session.c, keeper.c, release.c, recover.c */
+/* session.c, keeper.c, release.c */
 int pz_session_init(struct pz_session *s, const struct pz_options *options, const char **ret_why);
 void pz_session_deinit(struct pz_session *s);
 int pz_keeper_start(struct pz_session *s);

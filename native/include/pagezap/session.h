@@ -176,8 +176,8 @@ struct pz_awake {
 
 /* Placement of the fault thread; see placement.c. */
 struct pz_placement {
-	pid_t fault_tid;
-	bool may_idle; /* privileged to come back from SCHED_IDLE */
+	_Atomic pid_t fault_tid; /* 0 until it runs */
+	bool may_idle;		 /* privileged to come back from SCHED_IDLE */
 	_Atomic bool hot;
 	_Atomic uint64_t progress;   /* faults handled */
 	_Atomic uint64_t not_before; /* time before which it does not get hot again */

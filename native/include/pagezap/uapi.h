@@ -2,6 +2,7 @@
 #ifndef PAGEZAP_UAPI_H
 #define PAGEZAP_UAPI_H
 
+#include <fcntl.h>
 #include <linux/types.h>
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
@@ -51,6 +52,7 @@ struct pz_uffdio_poison {
 #ifndef SYS_pidfd_getfd
 #define SYS_pidfd_getfd 438
 #endif
+#define PZ_PIDFD_THREAD O_EXCL
 #ifndef SYS_process_madvise
 #define SYS_process_madvise 440
 #endif

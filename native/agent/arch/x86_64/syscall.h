@@ -18,9 +18,4 @@ static inline long agent_syscall(long number, long a, long b, long c, long d, lo
 	return result;
 }
 
-static inline void agent_relax(void)
-{
-	__asm__ volatile("pause");
-}
-
 #endif
