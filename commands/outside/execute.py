@@ -9,17 +9,16 @@ import sys
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pagezap.commands.framework.boundary import to_line
 from pagezap.commands.framework.registry import NAMES
-from pagezap.commands.outside import init
+from pagezap.commands.outside import init, script
 from pagezap.commands.outside.gdb_mi import DebuggerGoneError, Gdb, Reply, find_gdb
 from pagezap.debugger.errors import PagezapError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 REASONS = {
     "breakpoint-hit": "breakpoint",
@@ -35,19 +34,6 @@ REASONS = {
     "exited-signalled": "exited",
 }
 STOP_KEYS = ("watch", "address", "access", "tid", "pc", "symbol", "old", "new")
-BLOCKS = (
-    "python",
-    "python-interactive",
-    "py",
-    "define",
-    "document",
-    "commands",
-    "if",
-    "while",
-    "guile",
-    "compile",
-)
-"""First words of gdb script blocks that go on to an ``end``."""
 STOP_QUERY = "python print(__import__('pagezap.commands.load_gdb', fromlist=['x']).stop_json())"
 
 
@@ -72,30 +58,6 @@ def own_name(command: str) -> str | None:
     return matches[0] if len(matches) == 1 else None
 
 
-def script_commands(path: str) -> Iterator[str]:
-    """Yield the commands of a script, a block up to its ``end`` as one of several lines."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise PagezapError(f"Cannot read script {path}: {error.strerror}", kind="usage") from error
-    block: list[str] = []
-    depth = 0
-    for line in lines:
-        words = line.split()
-        if not depth and (not words or words[0].startswith("#")):
-            continue
-        opens = words and (words[0] in BLOCKS[3:] or (words[0] in BLOCKS[:3] and len(words) == 1))
-        depth += 1 if opens else 0
-        block.append(line)
-        if depth and words == ["end"]:
-            depth -= 1
-        if not depth:
-            yield "\n".join(block)
-            block = []
-    if block:
-        yield "\n".join(block)
-
-
 class Runner:
     """Runs the steps of one job and shows what they did."""
 
@@ -108,7 +70,7 @@ class Runner:
     def run(self) -> int:
         """Run the whole job; return the exit status."""
         scripts = {
-            text: list(script_commands(text)) for kind, text in self._job.steps if kind == "script"
+            text: list(script.commands(text)) for kind, text in self._job.steps if kind == "script"
         }
         program = self._find_program()
         gdb = Gdb(find_gdb(self._job.debugger_path), program, self._console)
@@ -207,10 +169,10 @@ class Runner:
         """Run a command; one of several lines by way of a file, as MI knows no blocks."""
         if "\n" not in line.strip():
             return gdb.execute(line, wait=wait)
-        with tempfile.NamedTemporaryFile("w", suffix=".gdb", encoding="utf-8") as script:
-            script.write(line + "\n")
-            script.flush()
-            return gdb.execute(f"source {script.name}", wait=wait)
+        with tempfile.NamedTemporaryFile("w", suffix=".gdb", encoding="utf-8") as file:
+            file.write(line + "\n")
+            file.flush()
+            return gdb.execute(f"source {file.name}", wait=wait)
 
     def _debugger_body(self, gdb: Gdb, command: str, reply: Reply) -> dict[str, object]:
         body: dict[str, object] = {

@@ -115,6 +115,24 @@ def test_scripts_and_blocks(execute, program, tmp_path):
     assert outputs[3:] == ["$2 = 1\n", "", "$3 = 3\n"]
 
 
+def test_what_a_body_says_opens_no_block(execute, program, tmp_path):
+    script = tmp_path / "script.gdb"
+    script.write_text(
+        "python\nfor i in range(3):\n    if i == 1:\n        print(i)\nend\n"
+        "define twice\nprint $arg0 * 2\nend\n"
+        "document twice\nTwice a number.\nwhile you wait\nend\n"
+        "print 1 + \\\n 2\n"
+        "compile file\n"
+    )
+    done = execute("--json", "-x", str(script), "-c", "twice 21", "-c", "help twice",
+                   "--", program)  # fmt: skip
+    found = objects(done)
+    assert [each["ok"] for each in found] == [True] * 4 + [False] + [True] * 2, done
+    assert [each["output"] for each in found[:4]] == ["1\n", "", "", "$1 = 3\n"]
+    assert found[5]["output"] == "$2 = 42\n"
+    assert "Twice a number.\nwhile you wait" in found[6]["output"]
+
+
 def test_the_program_reads_our_input_and_gets_no_descriptor_of_ours(execute, program):
     done = execute("-c", "break tick", "-c", "run", "-c", "info proc", "-c", "delete", "-c",
                    "continue", "--", program, "x", "y", stdin="from outside\n")  # fmt: skip
