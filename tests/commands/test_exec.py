@@ -11,6 +11,7 @@ import pytest
 
 from harness import gdbs, observe
 from harness.programs import compile_c
+from pagezap.commands.framework.registry import NAMES
 
 PROGRAM = r"""
 #include <stdio.h>
@@ -113,6 +114,15 @@ def test_scripts_and_blocks(execute, program, tmp_path):
     outputs = [each["output"] for each in objects(done)]
     assert outputs[:3] == ["0\n1\n", "", "$1 = 42\n"]
     assert outputs[3:] == ["$2 = 1\n", "", "$3 = 3\n"]
+
+
+def test_help_of_each_command(execute):
+    words = [word for name in NAMES for word in ("-c", f"{name} -h")]
+    done = execute("--json", *words, "-c", "uffd-trace show -h", "--", "true")
+    assert done.returncode == 0, done
+    found = objects(done)
+    assert [each["command"] for each in found] == [*NAMES, "uffd-trace"]
+    assert all("Usage: " + each["command"] in each["help"] for each in found)
 
 
 def test_what_a_body_says_opens_no_block(execute, program, tmp_path):
