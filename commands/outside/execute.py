@@ -34,6 +34,8 @@ REASONS = {
     "exited-signalled": "exited",
 }
 STOP_KEYS = ("watch", "address", "access", "tid", "pc", "symbol", "old", "new")
+QUIT = frozenset({"quit", "q", "exit", "exi"})
+"""Words that gdb takes for ``quit``."""
 STOP_QUERY = "python print(__import__('pagezap.commands.load_gdb', fromlist=['x']).stop_json())"
 
 
@@ -64,8 +66,9 @@ class Runner:
     def __init__(self, job: Job) -> None:
         """Take a job; nothing runs yet."""
         self._job = job
-        self._failed = False
-        self._gdb: Gdb | None = None
+        self._status = 0
+        self._command = "exec"
+        """The command under way."""
 
     def run(self) -> int:
         """Run the whole job; return the exit status."""
@@ -74,7 +77,6 @@ class Runner:
         }
         program = self._find_program()
         gdb = Gdb(find_gdb(self._job.debugger_path), program, self._console)
-        self._gdb = gdb
         try:
             self._prepare(gdb)
             for kind, text in self._job.steps:
@@ -85,14 +87,14 @@ class Runner:
                     if not self._step(gdb, command):
                         break
         except DebuggerGoneError as error:
-            self._fail("exec", error)
+            self._gone(error)
         except KeyboardInterrupt:
             with suppress(PagezapError):
                 gdb.interrupt()
             raise
         finally:
             self._end(gdb)
-        return 1 if self._failed else 0
+        return self._status
 
     def _find_program(self) -> list[str]:
         if not self._job.program:
@@ -139,14 +141,23 @@ class Runner:
         sys.stdout.write(to_line(dict(body)))
         sys.stdout.flush()
 
-    def _fail(self, command: str, error: PagezapError) -> None:
-        self._failed = True
+    def _gone(self, error: DebuggerGoneError) -> None:
+        """Take the end of the debugger for what ``quit`` does, or for a failure."""
+        body: dict[str, object] = {"command": self._command, "ok": True}
+        body |= {"output": error.reply.output, "stop": None}
+        # Status 0 is that of a quit in a block or a user's command, too.
+        if error.status and not (error.status > 0 and script.name(self._command) in QUIT):
+            body |= {"ok": False, "error": _body(error)}
+            sys.stderr.write(f"pagezap: {error.line()}\n")
+            self._status = 1
+        if error.status > 0:
+            self._status = error.status
         if self._job.as_json:
-            self._emit({"command": command, "ok": False, "error": _body(error)})
-        sys.stderr.write(f"pagezap: {error.line()}\n")
+            self._emit(body)
 
     def _step(self, gdb: Gdb, command: str) -> bool:
-        """Run one command and show it; return whether it succeeded."""
+        """Run one command and show it; return whether it succeeded. Raises DebuggerGoneError."""
+        self._command = command
         name = own_name(command)
         line = command
         if name is not None and self._job.as_json:
@@ -159,7 +170,7 @@ class Runner:
                 body = self._debugger_body(gdb, command, reply)
             self._emit(body)
         if not reply.ok:
-            self._failed = True
+            self._status = 1
             if reply.message not in reply.log:
                 sys.stderr.write(f"{reply.message}\n")
         return reply.ok

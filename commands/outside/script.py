@@ -28,9 +28,15 @@ INLINE = frozenset({"python", "py", "guile", "gu"}) | COMPILE
 NESTING = frozenset({"if", "while", "define"}) | _names("commands", 4)
 ACTIONS = _names("actions", 3)
 STEPPING = frozenset({"ws"}) | _names("while-stepping", 6) | _names("stepping", 5)
-NAME = re.compile(r"[\w.-]*")
+NAME = re.compile(r"\s*([\w.-]*)")
 NO_CODE = re.compile(r"(c|co|cod|code|p|pr|pri|prin|print)(\s+[-/]\w*)*")
 """A subcommand of ``compile`` and its options without what is to be compiled."""
+
+
+def name(command: str) -> str:
+    """Return the name that a command begins with, to the end of what gdb takes for one."""
+    found = NAME.match(command)
+    return found[1] if found else ""
 
 
 def commands(path: str) -> Iterator[str]:
@@ -79,8 +85,7 @@ def _lines(lines: Iterable[str]) -> Iterator[str]:
 
 def _body(line: str, *, nested: bool) -> str | None:
     """Return what the body that a line opens consists of, ``text`` or ``commands``, or None."""
-    name = NAME.match(line)
-    word = name[0] if name else ""
+    word = name(line)
     rest = line[len(word) :].strip()
     if word in NESTING or word in STEPPING or (word in ACTIONS and not nested):
         return "commands"

@@ -125,6 +125,46 @@ def test_help_of_each_command(execute):
     assert all("Usage: " + each["command"] in each["help"] for each in found)
 
 
+QUITS = "define leave\nquit $arg0\nend\n"
+
+
+@pytest.mark.parametrize(
+    ("last", "status", "ok"),
+    [
+        ("quit", 0, True),
+        ("quit 3", 3, True),
+        ("q(1+1)", 2, True),
+        ("exit", 0, True),
+        ("leave 0", 0, True),
+        ("leave 4", 4, False),
+        ("python import os; os.kill(os.getpid(), 9)", 1, False),
+    ],
+)
+@pytest.mark.parametrize("how", ["-c", "-x"])
+def test_quit_is_an_end(execute, program, tmp_path, how, last, status, ok):
+    script = tmp_path / "script.gdb"
+    script.write_text(f"{QUITS}print 1\n{last}\nprint 2\n")
+    words = ["-x", str(script)] if how == "-x" else ["-c", QUITS, "-c", "print 1", "-c", last]
+    done = execute("--json", *words, "-c", "print 3", "--", program)
+    assert done.returncode == status, done
+    _, first, end = objects(done)
+    assert first["output"] == "$1 = 1\n"
+    assert (end["command"], end["ok"]) == (last, ok)
+    assert ("unexpectedly" in done.stderr) is not ok
+    assert execute(*words, "--", program).stdout == "$1 = 1\n"
+
+
+def test_quit_forgets_no_failure_and_lets_go(execute, inferiors):
+    running = inferiors.start("keepmem.c", "1048576")
+    before = running.control.checksum()
+    done = execute("--json", "--pid", str(running.pid), "-c", "nonsense",
+                   "-c", f"zap --keep {running.control.base:#x}, +1M", "-c", "quit")  # fmt: skip
+    assert done.returncode == 1, done
+    assert [each["ok"] for each in objects(done)] == [False, True, True], done
+    running.assert_clean()
+    assert running.control.checksum() == before
+
+
 def test_what_a_body_says_opens_no_block(execute, program, tmp_path):
     script = tmp_path / "script.gdb"
     script.write_text(
