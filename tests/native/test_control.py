@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING
 
 import pytest
-from selfhost import PAGE, session
+from selfhost import PAGE, ended, session, wait_for
 
 from pagezap.native import control
 
@@ -107,6 +107,20 @@ def test_the_trace_ring_says_what_it_dropped(program: Path) -> None:
             20,
             list(range(13, 21)),
         )
+
+
+def test_the_trace_is_read_after_the_end(program: Path) -> None:
+    with session(program) as (inferior, client):
+        client.hit_done(_event(inferior.pid, 1), show=False)
+        inferior.end()
+        wait_for(lambda: ended(client.hello.agent_pid))
+        assert list(client.trace()) == [_event(inferior.pid, 1)]
+        with pytest.raises(control.ControlError) as caught:
+            client.status()
+        assert caught.value.errno == errno.ESRCH
+        assert not ended(client.hello.helper_pid)
+        client.close()
+        wait_for(lambda: ended(client.hello.helper_pid))
 
 
 def test_descriptors_nobody_asked_for_are_closed(program: Path) -> None:
