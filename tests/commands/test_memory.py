@@ -397,6 +397,28 @@ def test_watches_are_listed_enabled_and_deleted(batch, started):
     assert output.json(10)["consistent"]
 
 
+def test_a_watch_takes_its_range_as_an_option(batch, started):
+    output = batch.run(
+        [
+            "uffd-watch --json --range 'buf + 8, +100'",
+            "uffd-watch --range=nodes[5] --json --trace",
+            "uffd-watch --json --range nodes[5] nodes[6]",
+            "uffd-watch --json --range nodes[5] --range nodes[6]",
+            "uffd-watch --json",
+            "uffd-list --json",
+        ],
+        pid=started.pid,
+    )
+    watches = [output.json(index)["watch"] for index in (0, 1)]
+    assert [(each["start"], each["length"]) for each in watches] == [
+        (started.buf + 8, 100),
+        (started.buf + 5 * 16, 16),
+    ]
+    kinds = [output.json(index)["error"]["kind"] for index in (2, 3, 4)]
+    assert kinds == ["extra-argument", "repeated-option", "missing-argument"]
+    assert len(output.json(5)["watches"]) == 2
+
+
 def test_an_export_holds_what_show_shows(batch, inferiors, tmp_path):
     running = inferiors.start("keepmem.c", "65536")
     running.control.go()
