@@ -6,6 +6,7 @@ import argparse
 import sys
 from importlib import metadata
 
+from pagezap.commands.framework.boundary import failure_line
 from pagezap.debugger.errors import PagezapError
 
 EXIT_OK = 0
@@ -160,6 +161,8 @@ def main(argv: list[str] | None = None) -> int:
         return _dispatch(options, program)
     except PagezapError as error:
         sys.stderr.write(f"pagezap: {error.line()}\n")
+        if options.call in {"doctor", "recover"} and options.json:
+            sys.stdout.write(failure_line(options.call, error))
         return EXIT_USAGE if error.kind == "usage" else EXIT_FAILED
     except KeyboardInterrupt:
         sys.stderr.write("pagezap: interrupted\n")
