@@ -264,6 +264,32 @@ def test_a_watch_stop_is_told_in_full(execute, inferiors):
     running.assert_clean()
 
 
+NAMED = r"""
+#include <string.h>
+struct node { long key; struct node *next; } table[600];
+static void *(*volatile fill)(void *, int, size_t) = memset;
+int main(void)
+{
+    table[513].next = table;
+    fill(table + 514, 7, 16);
+    return 0;
+}
+"""
+
+
+def test_what_is_hit_and_where_is_named(execute, tmp_path):
+    done = execute(
+        "--json", "-c", "break main", "-c", "run", "-c", "uffd-watch &table[513], +64",
+        "-c", "continue", "-c", "continue", "--", compile_c(tmp_path, NAMED),
+    )  # fmt: skip
+    first, second = objects(done)[3:]
+    assert "(table[513].next) by thread 1" in first["output"], done
+    assert first["stop"]["symbol"].startswith("main")
+    assert "(table[514].key) by thread 1" in second["output"]
+    assert "memset" in second["stop"]["symbol"]
+    assert '"' not in second["stop"]["symbol"]
+
+
 def test_sigterm_releases(gdb, inferiors, tmp_path):
     running = inferiors.start("keepmem.c", "1048576")
     before = running.control.checksum()
