@@ -9,7 +9,7 @@ from pagezap.commands.framework.command import Command, Result
 from pagezap.commands.framework.options import Operands, Option
 from pagezap.commands.framework.scan import unquote
 from pagezap.commands.memory.text import count
-from pagezap.debugger.errors import UsageError
+from pagezap.debugger.errors import PagezapError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,7 +125,15 @@ begins a new session, or clear."""
         if verb == "show":
             return TraceResult(events, dropped)
         path = os.path.expanduser(unquote(arguments.words[0]))
-        _export(events, arguments.value("format") or _format_of(path), path)
+        kind = arguments.value("format") or _format_of(path)
+        try:
+            _export(events, kind, path)
+        except OSError as error:
+            raise PagezapError(
+                f"Cannot write {path}: {error.strerror}",
+                hint="Give a file that can be written; what is recorded stays",
+                kind="system",
+            ) from error
         return DoneResult(
             {"file": path, "events": len(events), "dropped": dropped},
             f"{count(len(events), 'event')} written to {path}",

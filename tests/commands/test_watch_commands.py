@@ -90,3 +90,16 @@ def test_an_export_holds_what_show_shows(batch, inferiors, tmp_path):
     assert f"{ticker:#x}" in output.parts[7]
     assert output.json(9) == {"command": "uffd-trace", "ok": True, "events": [], "dropped": 0}
     running.assert_clean()
+
+
+def test_an_export_that_cannot_be_written(batch, started):
+    output = batch.run(
+        ["uffd-trace export --json /nonexistent/x.csv",
+         "uffd-trace export --json --format json /dev/full"],
+        pid=started.pid,
+    )  # fmt: skip
+    for index, path in enumerate(("/nonexistent/x.csv", "/dev/full")):
+        error = output.json(index)["error"]
+        assert error["kind"] == "system"
+        assert error["message"].startswith(f"Cannot write {path}: ")
+        assert error["hint"]
