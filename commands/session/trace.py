@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
     from pagezap.debugger.api import Debugger
     from pagezap.debugger.arch import Arch
-    from pagezap.native.control import Client, Event
+    from pagezap.native.control import Client
+    from pagezap.native.wire import Event
 
 ACCESSES = ("unknown", "read", "write")
 ACTORS = ("inferior", "debugger", "other-process")

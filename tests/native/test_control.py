@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from selfhost import PAGE, ended, session, wait_for
 
-from pagezap.native import control
+from pagezap.native import control, wire
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,7 @@ def test_malformed_packets_are_answered(program: Path) -> None:
 
 def test_garbage_does_not_end_the_helper(program: Path) -> None:
     rng = random.Random(7)
-    operations = [0, 40000, *(op for op in control.Op if op is not control.Op.RELEASE)]
+    operations = [0, 40000, *(op for op in wire.Op if op is not wire.Op.RELEASE)]
     with session(program) as (inferior, client), _raw(inferior.pid) as raw:
         inferior.ask("fill", 1)
         before = inferior.sum()
@@ -82,10 +82,8 @@ def test_nobody_there() -> None:
         control.Client.connect(os.getpid())
 
 
-def _event(pid: int, time_us: int) -> control.Event:
-    return control.Event(
-        time_us, 2, 3, 4, pid, 6, None, control.Access.WRITE, control.By.INFERIOR, True
-    )
+def _event(pid: int, time_us: int) -> wire.Event:
+    return wire.Event(time_us, 2, 3, 4, pid, 6, None, wire.Access.WRITE, wire.By.INFERIOR, True)
 
 
 def test_trace_events_of_the_debugger(program: Path) -> None:
