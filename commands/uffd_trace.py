@@ -9,22 +9,15 @@ from pagezap.commands.framework.command import Command, Result
 from pagezap.commands.framework.options import Operands, Option
 from pagezap.commands.framework.scan import unquote
 from pagezap.commands.memory.text import count
-from pagezap.debugger.errors import UsageError
+from pagezap.debugger.errors import PagezapError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pagezap.commands.framework.parser import Arguments
     from pagezap.commands.session.context import Context
-    from pagezap.commands.session.session import Session
-    from pagezap.native.control import Event
 
 VERBS = ("show", "clear", "export")
-ACCESSES = ("unknown", "read", "write")
-ACTORS = ("inferior", "debugger", "other-process")
-BATCH = 900
-"""Events of 64 bytes that one packet of 65,536 takes, with room to spare."""
-
 COLUMNS = (
     "time_us",
     "watch",
@@ -106,7 +99,11 @@ class UffdTrace(Command):
     description = """\
 show lists every hit of every watch, whether it stopped the inferior or not; export
 writes the same to FILE. `access' is read, write or unknown, `syscall' the name of the
-system call that made the access, and `by' who did: inferior, debugger, other-process."""
+system call that made the access, and `by' who did: inferior, debugger, other-process.
+
+The last 32768 accesses are kept, `dropped' counts the others. They can be read after the
+program has exited, or was killed, detached or released, until a watch, zap or the like
+begins a new session, or clear."""
     options = (Option("format", "of an export", metavar="csv|json", choices=("csv", "json")),)
     operands = Operands("FILE", leading=("show|clear|export",), many=False, complete="file")
     examples = (
@@ -122,16 +119,21 @@ system call that made the access, and `by' who did: inferior, debugger, other-pr
     def run(self, context: Context, arguments: Arguments) -> Result:
         """Read the ring, or empty it."""
         verb = _verb(arguments)
-        session = context.session()
         if verb == "clear":
-            if session is not None:
-                session.client.trace_clear()
-            return DoneResult({"cleared": session is not None}, "")
-        events, dropped = read(context, session)
+            return DoneResult({"cleared": context.clear_trace()}, "")
+        events, dropped = context.trace()
         if verb == "show":
             return TraceResult(events, dropped)
         path = os.path.expanduser(unquote(arguments.words[0]))
-        _export(events, arguments.value("format") or _format_of(path), path)
+        kind = arguments.value("format") or _format_of(path)
+        try:
+            _export(events, kind, path)
+        except OSError as error:
+            raise PagezapError(
+                f"Cannot write {path}: {error.strerror}",
+                hint="Give a file that can be written; what is recorded stays",
+                kind="system",
+            ) from error
         return DoneResult(
             {"file": path, "events": len(events), "dropped": dropped},
             f"{count(len(events), 'event')} written to {path}",
@@ -166,45 +168,6 @@ def _format_of(path: str) -> str:
         if path.endswith(f".{name}"):
             return name
     raise UsageError("Missing --format", hint="It is csv or json", kind="missing-argument")
-
-
-def read(context: Context, session: Session | None) -> tuple[list[dict[str, object]], int]:
-    """Return every recorded event as JSON has it, and how many were dropped."""
-    if session is None:
-        return [], 0
-    from pagezap.debugger.arch import for_machine
-
-    arch = for_machine(context.debugger.inferior().machine)
-    symbols: dict[int, str | None] = {}
-    events: list[dict[str, object]] = []
-    first, dropped = 0, 0
-    while True:
-        reply = session.client.trace_read(first, BATCH)
-        dropped = reply.dropped
-        if not reply.events:
-            return events, dropped
-        for event in reply.events:
-            if event.pc not in symbols:
-                symbols[event.pc] = context.debugger.locate(event.pc).symbol()
-            name = None if event.syscall is None else arch.syscall_name(event.syscall)
-            events.append(_body(event, symbols[event.pc], name))
-        first = reply.next
-
-
-def _body(event: Event, symbol: str | None, syscall: str | None) -> dict[str, object]:
-    return {
-        "time_us": event.time_us,
-        "watch": event.watch,
-        "address": event.address,
-        "access": ACCESSES[event.access],
-        "pid": event.pid,
-        "tid": event.tid,
-        "pc": event.pc,
-        "symbol": symbol,
-        "syscall": syscall,
-        "by": ACTORS[event.by],
-        "stopped": event.stopped,
-    }
 
 
 def _export(events: Sequence[dict[str, object]], kind: str, path: str) -> None:

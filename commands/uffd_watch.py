@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pagezap.commands.framework.command import Command, Result
-from pagezap.commands.framework.options import Operands, Option
+from pagezap.commands.framework.options import ONE_RANGE_OPTION, Operands, Option
 from pagezap.debugger.errors import PagezapError, UnsupportedError, UsageError
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ Where that fails the hit is reported."""
         Option("thread", "count only hits of thread N, the debugger's number", metavar="N"),
         Option("ignore", "pass over the first N hits", metavar="N"),
         Option("temporary", "delete the watch at its first stop"),
+        ONE_RANGE_OPTION,
     )
     operands = Operands("RANGE", ranges=True, required=True, many=False, complete="symbol")
     examples = (

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pagezap.debugger import procfs
 from pagezap.debugger.arch import for_machine
 from pagezap.debugger.errors import InjectionError, RangeError, UnsupportedError
+from pagezap.debugger.injectable import check_bits, check_seccomp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -96,7 +97,8 @@ class Injector:
             yield self
             return
         inferior = self._debugger.inferior()
-        self._refuse(inferior)
+        check_bits(inferior)
+        check_seccomp(inferior.pid, [self._debugger.selected_thread().tid])
         arch = self._arch or for_machine(inferior.machine)
         call, back = _find_instructions(self._debugger, inferior, arch)
         with self._debugger.stopping_at_signals():
@@ -110,22 +112,6 @@ class Injector:
     def _borrowed(self) -> _Borrowed:
         assert self._inside is not None  # noqa: S101 - only called inside session()
         return self._inside
-
-    def _refuse(self, inferior: Inferior) -> None:
-        if inferior.bits != 64:
-            raise UnsupportedError(
-                f"Process {inferior.pid} is a {inferior.bits}-bit program",
-                hint="pagezap works on 64-bit inferiors only",
-                kind="bits",
-            )
-        tid = self._debugger.selected_thread().tid
-        if procfs.seccomp(inferior.pid, tid):
-            raise UnsupportedError(
-                f"Thread {tid} of process {inferior.pid} runs under a seccomp filter, "
-                "which might kill it for a system call made on its behalf",
-                hint="select another thread, or start the program without its sandbox",
-                kind="seccomp",
-            )
 
 
 class _Borrowed:

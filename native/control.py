@@ -7,74 +7,30 @@ import os
 import socket
 import struct
 from array import array
-from dataclasses import dataclass, replace
-from enum import IntEnum
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self
+
+from pagezap.native import wire
+from pagezap.native.wire import (
+    Fill,
+    Hello,
+    Hide,
+    Keep,
+    Op,
+    RawHit,
+    Refault,
+    Run,
+    State,
+    Status,
+    TracePart,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROTOCOL: Final = 1
-PACKET_MAX: Final = 65536
+    from pagezap.native.wire import Event
+
 TIMEOUT_S: Final = 120.0
-
-_HEADER: Final = struct.Struct("<HHIIi")
-_HELLO: Final = struct.Struct("<IIIIQII")
-_STATUS: Final = struct.Struct("<20QII")
-_HIT: Final = struct.Struct("<IIIiQQQII")
-_EVENT: Final = struct.Struct("<QQQIIIiBBBBIQQ")
-_RUN: Final = struct.Struct("<QQII")
-
-
-class Op(IntEnum):
-    """The operations."""
-
-    HELLO = 1
-    STATUS = 2
-    KEEP = 3
-    REFAULT = 4
-    FILL = 5
-    WATCH_ADD = 6
-    WATCH_DELETE = 7
-    WATCH_ENABLE = 8
-    HIT_TAKE = 9
-    HIT_DONE = 10
-    WATCH_COUNTS = 11
-    SHOW = 12
-    HIDE = 13
-    TRACE_READ = 14
-    TRACE_CLEAR = 15
-    LEDGER_READ = 16
-    ADVISE = 17
-    RELEASE = 18
-    DETACHING = 19
-    CALLING = 20
-    OWN = 21
-
-
-class State(IntEnum):
-    """The states of a page in the ledger."""
-
-    STASH = 1
-    STORE = 2
-    FILL = 3
-    ZAPPED = 4
-
-
-class Access(IntEnum):
-    """What an access did."""
-
-    UNKNOWN = 0
-    READ = 1
-    WRITE = 2
-
-
-class By(IntEnum):
-    """Who made an access."""
-
-    INFERIOR = 0
-    DEBUGGER = 1
-    OTHER = 2
 
 
 class ControlError(OSError):
@@ -91,174 +47,6 @@ class ControlError(OSError):
 
 class HelperGoneError(ControlError):
     """The helper cannot be reached."""
-
-
-@dataclass(frozen=True)
-class Hello:
-    """Who answers, and what works."""
-
-    protocol: int
-    helper_pid: int
-    inferior_pid: int
-    agent_pid: int
-    uffd_features: int
-    flags: int
-
-    @property
-    def can_move(self) -> bool:
-        """Pages are kept by UFFDIO_MOVE."""
-        return bool(self.flags & 1)
-
-    @property
-    def can_write_protect(self) -> bool:
-        """Watches work."""
-        return bool(self.flags & 2)
-
-    @property
-    def move_disabled(self) -> bool:
-        """The helper was started with --no-move."""
-        return bool(self.flags & 4)
-
-
-@dataclass(frozen=True)
-class Status:
-    """The helper's counters."""
-
-    uptime_us: int
-    rss_kib: int
-    kept_stash: int
-    kept_store: int
-    filled: int
-    zapped: int
-    store_bytes: int
-    faults: int
-    served_missing: int
-    served_wp: int
-    hits: int
-    signals: int
-    forks: int
-    removes: int
-    unmaps: int
-    remaps: int
-    trace_events: int
-    trace_dropped: int
-    managed_pages: int
-    watched_pages: int
-    shown: bool
-    stepping_tid: int
-
-
-@dataclass(frozen=True)
-class Keep:
-    """What KEEP did; ``reason`` is the errno of the last page it skipped, or 0."""
-
-    pages: int
-    kept: int
-    skipped: int
-    unpopulated: int
-    reason: int
-
-
-@dataclass(frozen=True)
-class Refault:
-    """What REFAULT did."""
-
-    pages: int
-    refaulted: int
-    already_resident: int
-    unpopulated: int
-
-
-@dataclass(frozen=True)
-class Fill:
-    """What FILL did."""
-
-    pages: int
-    dropped: int
-
-
-@dataclass(frozen=True)
-class Hide:
-    """What HIDE did; ``lost`` pages stay resident."""
-
-    taken: int
-    lost: int
-
-
-@dataclass(frozen=True)
-class RawHit:
-    """A stop of one thread as the helper saw it; ``syscall`` is -1 in user mode."""
-
-    watch: int
-    tid: int
-    kernel: bool
-    write: bool
-    missing: bool
-    syscall: int
-    address: int
-    pc: int
-    time_us: int
-    syscall_count: int
-    old: bytes
-
-
-@dataclass(frozen=True)
-class Event:
-    """A recorded access."""
-
-    time_us: int
-    address: int
-    pc: int
-    watch: int
-    pid: int
-    tid: int
-    syscall: int | None
-    access: Access
-    by: By
-    stopped: bool
-
-    def pack(self) -> bytes:
-        """Return the 64 bytes of the protocol."""
-        call = -1 if self.syscall is None else self.syscall
-        head = (self.time_us, self.address, self.pc, self.watch, self.pid, self.tid, call)
-        return _EVENT.pack(*head, self.access, self.by, int(self.stopped), 0, 0, 0, 0)
-
-
-@dataclass(frozen=True)
-class TracePart:
-    """A stretch of the trace; ``next`` is where to go on reading."""
-
-    events: list[Event]
-    next: int
-    dropped: int
-
-
-@dataclass(frozen=True)
-class Run:
-    """Pages of one state in a row."""
-
-    start: int
-    length: int
-    state: State
-    shown: bool
-
-
-def _event(data: bytes, at: int) -> Event:
-    time_us, address, pc, watch, pid, tid, call, access, by, stopped, *_ = _EVENT.unpack_from(
-        data, at
-    )
-    return Event(
-        time_us,
-        address,
-        pc,
-        watch,
-        pid,
-        tid,
-        None if call < 0 else call,
-        Access(access),
-        By(by),
-        bool(stopped),
-    )
 
 
 def start_time(pid: int) -> int:
@@ -286,7 +74,7 @@ class Client:
         except ControlError:
             connection.close()
             raise
-        self.hello = Hello(*_HELLO.unpack(reply)[:6])
+        self.hello = Hello(*wire.HELLO.unpack(reply)[:6])
 
     @classmethod
     def connect(cls, pid: int, *, owner: bool = False) -> Client:
@@ -331,17 +119,17 @@ class Client:
 
     def _call(self, op: Op, payload: bytes = b"", fd: int | None = None) -> bytes:
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
-        header = _HEADER.pack(PROTOCOL, op, len(payload), self._sequence, 0)
+        header = wire.HEADER.pack(wire.PROTOCOL, op, len(payload), self._sequence, 0)
         ancillary = []
         if fd is not None:
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fd]))]
         try:
             self._socket.sendmsg([header + payload], ancillary)
             while True:
-                packet = self._socket.recv(PACKET_MAX)
+                packet = self._socket.recv(wire.PACKET_MAX)
                 if not packet:
                     raise HelperGoneError(errno_module.ECONNRESET, op.name)
-                _, answered, length, sequence, status = _HEADER.unpack_from(packet)
+                _, answered, length, sequence, status = wire.HEADER.unpack_from(packet)
                 # A late answer to a call that timed out is not ours.
                 if answered == op and sequence == self._sequence:
                     break
@@ -351,11 +139,11 @@ class Client:
             raise HelperGoneError(error.errno or errno_module.EIO, op.name) from None
         if status < 0:
             raise ControlError(-status, op.name)
-        return packet[_HEADER.size : _HEADER.size + length]
+        return packet[wire.HEADER.size : wire.HEADER.size + length]
 
     def status(self) -> Status:
         """Read the counters."""
-        numbers = _STATUS.unpack(self._call(Op.STATUS))
+        numbers = wire.STATUS.unpack(self._call(Op.STATUS))
         return replace(Status(*numbers), shown=bool(numbers[-2]))
 
     def keep(self, start: int, length: int) -> Keep:
@@ -416,7 +204,7 @@ class Client:
             if error.errno == errno_module.ENOENT:
                 return None
             raise
-        watch, owner, flags, call, address, pc, time_us, old, count = _HIT.unpack_from(reply)
+        watch, owner, flags, call, address, pc, time_us, old, count = wire.HIT.unpack_from(reply)
         return RawHit(
             watch=watch,
             tid=owner,
@@ -428,7 +216,7 @@ class Client:
             pc=pc,
             time_us=time_us,
             syscall_count=count,
-            old=reply[_HIT.size : _HIT.size + old],
+            old=reply[wire.HIT.size : wire.HIT.size + old],
         )
 
     def show(self) -> None:
@@ -447,7 +235,7 @@ class Client:
         """Read recorded accesses from a position on."""
         reply = self._call(Op.TRACE_READ, struct.pack("<QII", first, maximum, 0))
         following, dropped, count, _ = struct.unpack_from("<QQII", reply)
-        events = [_event(reply, 24 + i * _EVENT.size) for i in range(count)]
+        events = [wire.event(reply, 24 + i * wire.EVENT.size) for i in range(count)]
         return TracePart(events, following, dropped)
 
     def trace(self) -> Iterator[Event]:
@@ -478,7 +266,7 @@ class Client:
             reply = self._call(Op.LEDGER_READ, _range(start, length) + struct.pack("<Q", cursor))
             cursor, count, _ = struct.unpack_from("<QII", reply)
             for i in range(count):
-                at, size, state, flags = _RUN.unpack_from(reply, 16 + i * _RUN.size)
+                at, size, state, flags = wire.RUN.unpack_from(reply, 16 + i * wire.RUN.size)
                 runs.append(Run(at, size, State(state), bool(flags & 1)))
             if not cursor:
                 return runs

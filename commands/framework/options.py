@@ -102,6 +102,9 @@ RANGE_OPTION = Option(
     "range", "a further RANGE; may be repeated", metavar="RANGE", repeat=True, complete="symbol"
 )
 
+ONE_RANGE_OPTION = Option("range", "the RANGE, as an option", metavar="RANGE", complete="symbol")
+"""What a command has that takes one range only."""
+
 COMMON_OPTIONS = (
     Option("json", "print exactly one JSON object on one line and nothing else"),
     Option("help", "show this help; -h for short"),

@@ -7,7 +7,8 @@ Rules, for every command alike:
   letter is an option wherever it stands outside quotes and brackets; an expression
   that needs such a word (``a - --b``) is written in parentheses.
 * A leading ``--`` ends the options; later ones separate ranges.
-* ``-h`` asks for help where it is the first word, so that ``p -h`` stays an expression.
+* ``-h`` asks for help, but not within a range: ``p -h`` stays an expression. A range that
+  begins with it is written in parentheses, or after ``--``.
 """
 
 from __future__ import annotations
@@ -81,12 +82,12 @@ def parse(text: str, options: Sequence[Option], operands: Operands) -> Arguments
     pending: Option | None = None
     # Blanks between the words of one range are kept: they may stand in an expression.
     last_end = -1
-    for index, word in enumerate(words(text)):
+    for word in words(text):
         if pending is not None:
             _store(arguments, pending, unquote(word.text))
             pending = None
             last_end = -1
-        elif index == 0 and word.text == "-h":
+        elif word.text == "-h" and not ended and not _in_range(parts, last_end, operands):
             arguments.options["help"] = [None]
         elif word.text == SEPARATOR:
             if not parts[-1] and len(parts) == 1:
@@ -110,6 +111,13 @@ def parse(text: str, options: Sequence[Option], operands: Operands) -> Arguments
     if not arguments.flag("help"):
         _assign(arguments, ["".join(part) for part in parts], operands)
     return arguments
+
+
+def _in_range(parts: Sequence[Sequence[str]], last_end: int, operands: Operands) -> bool:
+    """Return whether the word to come goes on with the text of a range."""
+    if not operands.ranges or last_end < 0:
+        return False
+    return len(parts) > 1 or len(parts[0]) > len(operands.leading)
 
 
 def _take_option(arguments: Arguments, body: str, options: Sequence[Option]) -> Option | None:

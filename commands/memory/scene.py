@@ -12,6 +12,7 @@ from pagezap.commands.memory import hazards, pages, threadlib
 from pagezap.commands.memory.target import PAGE, Piece, Target, cut, split
 from pagezap.debugger import maps, procfs, ranges
 from pagezap.debugger.errors import PagezapError, RangeError, UnsupportedError
+from pagezap.debugger.injectable import check_bits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from pagezap.commands.session.session import Session
     from pagezap.debugger.maps import Mapping
     from pagezap.debugger.ranges import MemoryRange
-
-BITS = 64
 
 RED_ZONE = 512
 """Bytes below the stack pointer that a thread may be using: 128, and a margin."""
@@ -43,12 +42,7 @@ class Scene:
         """Look at the current inferior. Raises NoInferiorError or UnsupportedError."""
         self.context = context
         inferior = context.debugger.inferior()
-        if inferior.bits != BITS:
-            raise UnsupportedError(
-                f"Process {inferior.pid} is a {inferior.bits}-bit program",
-                hint="pagezap works on 64-bit inferiors only",
-                kind="bits",
-            )
+        check_bits(inferior)
         self.pid = inferior.pid
 
     @property
@@ -134,7 +128,7 @@ class Scene:
             targets = self.targets(texts, rounding="out", purpose=purpose)
             return [piece for target in targets for piece in target.pieces]
         mappings = [mapping for mapping in self.mappings if not mapping.is_special]
-        return cut(self.pid, mappings, 0, 1 << BITS)
+        return cut(self.pid, mappings, 0, ranges.TOP)
 
     def name_at(self, address: int) -> str:
         """Return the name of the mapping at an address."""
@@ -173,7 +167,7 @@ class Scene:
         """Yield of each stack the start of its memory, the lowest byte in use, and its end."""
         pointers = sorted(set(self.stack_pointers()))
         blocks = threadlib.blocks(self.context.debugger)
-        for area in cut(self.pid, self.mappings, 0, 1 << BITS):
+        for area in cut(self.pid, self.mappings, 0, ranges.TOP):
             inside = [pointer for pointer in pointers if area.start <= pointer < area.end]
             for pointer, following in zip_longest(inside, inside[1:], fillvalue=area.end):
                 own = next(each for each in self.mappings if each.start <= pointer < each.end)

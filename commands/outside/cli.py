@@ -6,6 +6,7 @@ import argparse
 import sys
 from importlib import metadata
 
+from pagezap.commands.framework.boundary import failure_line
 from pagezap.debugger.errors import PagezapError
 
 EXIT_OK = 0
@@ -15,7 +16,8 @@ EXIT_USAGE = 2
 EXEC_NOTE = """\
 Commands run in the order given, -c and -x mixed. After a -c command that fails the
 next one still runs, as gdb does with -ex; a script given with -x ends at its first
-failure. The exit status is 0, or 1 where a command failed, or 2 for bad usage.
+failure. The exit status is 0, or 1 where a command failed, or 2 for bad usage. After
+quit nothing more is run; its argument, where it is not 0, is the exit status.
 With --json standard output carries one JSON object a command, a line each; the rest,
 and what PROGRAM prints, goes to standard error. At the end a process given with --pid
 is released and detached from and runs on; a PROGRAM started here is ended.
@@ -160,6 +162,8 @@ def main(argv: list[str] | None = None) -> int:
         return _dispatch(options, program)
     except PagezapError as error:
         sys.stderr.write(f"pagezap: {error.line()}\n")
+        if options.call in {"doctor", "recover"} and options.json:
+            sys.stdout.write(failure_line(options.call, error))
         return EXIT_USAGE if error.kind == "usage" else EXIT_FAILED
     except KeyboardInterrupt:
         sys.stderr.write("pagezap: interrupted\n")

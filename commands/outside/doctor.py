@@ -13,8 +13,11 @@ def run(pid: int | None, *, as_json: bool) -> int:
     """Print the checks, of the machine and of a process where one is given."""
     try:
         checks = collect(pid)
-    except (ProcessLookupError, FileNotFoundError) as error:
-        raise NoInferiorError(f"No process {pid}") from error
+    except NoInferiorError as error:
+        raise NoInferiorError(
+            f"No program runs as process {pid}",
+            hint="Without --pid only the machine is looked at",
+        ) from error
     if as_json:
         body = {"command": "doctor", "ok": True, "checks": [check.json() for check in checks]}
         sys.stdout.write(to_line(body))

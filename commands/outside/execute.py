@@ -9,17 +9,16 @@ import sys
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pagezap.commands.framework.boundary import to_line
 from pagezap.commands.framework.registry import NAMES
-from pagezap.commands.outside import init
+from pagezap.commands.outside import init, script
 from pagezap.commands.outside.gdb_mi import DebuggerGoneError, Gdb, Reply, find_gdb
 from pagezap.debugger.errors import PagezapError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 REASONS = {
     "breakpoint-hit": "breakpoint",
@@ -35,19 +34,8 @@ REASONS = {
     "exited-signalled": "exited",
 }
 STOP_KEYS = ("watch", "address", "access", "tid", "pc", "symbol", "old", "new")
-BLOCKS = (
-    "python",
-    "python-interactive",
-    "py",
-    "define",
-    "document",
-    "commands",
-    "if",
-    "while",
-    "guile",
-    "compile",
-)
-"""First words of gdb script blocks that go on to an ``end``."""
+QUIT = frozenset({"quit", "q", "exit", "exi"})
+"""Words that gdb takes for ``quit``."""
 STOP_QUERY = "python print(__import__('pagezap.commands.load_gdb', fromlist=['x']).stop_json())"
 
 
@@ -72,47 +60,23 @@ def own_name(command: str) -> str | None:
     return matches[0] if len(matches) == 1 else None
 
 
-def script_commands(path: str) -> Iterator[str]:
-    """Yield the commands of a script, a block up to its ``end`` as one of several lines."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise PagezapError(f"Cannot read script {path}: {error.strerror}", kind="usage") from error
-    block: list[str] = []
-    depth = 0
-    for line in lines:
-        words = line.split()
-        if not depth and (not words or words[0].startswith("#")):
-            continue
-        opens = words and (words[0] in BLOCKS[3:] or (words[0] in BLOCKS[:3] and len(words) == 1))
-        depth += 1 if opens else 0
-        block.append(line)
-        if depth and words == ["end"]:
-            depth -= 1
-        if not depth:
-            yield "\n".join(block)
-            block = []
-    if block:
-        yield "\n".join(block)
-
-
 class Runner:
     """Runs the steps of one job and shows what they did."""
 
     def __init__(self, job: Job) -> None:
         """Take a job; nothing runs yet."""
         self._job = job
-        self._failed = False
-        self._gdb: Gdb | None = None
+        self._status = 0
+        self._command = "exec"
+        """The command under way."""
 
     def run(self) -> int:
         """Run the whole job; return the exit status."""
         scripts = {
-            text: list(script_commands(text)) for kind, text in self._job.steps if kind == "script"
+            text: list(script.commands(text)) for kind, text in self._job.steps if kind == "script"
         }
         program = self._find_program()
         gdb = Gdb(find_gdb(self._job.debugger_path), program, self._console)
-        self._gdb = gdb
         try:
             self._prepare(gdb)
             for kind, text in self._job.steps:
@@ -123,14 +87,14 @@ class Runner:
                     if not self._step(gdb, command):
                         break
         except DebuggerGoneError as error:
-            self._fail("exec", error)
+            self._gone(error)
         except KeyboardInterrupt:
             with suppress(PagezapError):
                 gdb.interrupt()
             raise
         finally:
             self._end(gdb)
-        return 1 if self._failed else 0
+        return self._status
 
     def _find_program(self) -> list[str]:
         if not self._job.program:
@@ -177,14 +141,23 @@ class Runner:
         sys.stdout.write(to_line(dict(body)))
         sys.stdout.flush()
 
-    def _fail(self, command: str, error: PagezapError) -> None:
-        self._failed = True
+    def _gone(self, error: DebuggerGoneError) -> None:
+        """Take the end of the debugger for what ``quit`` does, or for a failure."""
+        body: dict[str, object] = {"command": self._command, "ok": True}
+        body |= {"output": error.reply.output, "stop": None}
+        # Status 0 is that of a quit in a block or a user's command, too.
+        if error.status and not (error.status > 0 and script.name(self._command) in QUIT):
+            body |= {"ok": False, "error": _body(error)}
+            sys.stderr.write(f"pagezap: {error.line()}\n")
+            self._status = 1
+        if error.status > 0:
+            self._status = error.status
         if self._job.as_json:
-            self._emit({"command": command, "ok": False, "error": _body(error)})
-        sys.stderr.write(f"pagezap: {error.line()}\n")
+            self._emit(body)
 
     def _step(self, gdb: Gdb, command: str) -> bool:
-        """Run one command and show it; return whether it succeeded."""
+        """Run one command and show it; return whether it succeeded. Raises DebuggerGoneError."""
+        self._command = command
         name = own_name(command)
         line = command
         if name is not None and self._job.as_json:
@@ -197,7 +170,7 @@ class Runner:
                 body = self._debugger_body(gdb, command, reply)
             self._emit(body)
         if not reply.ok:
-            self._failed = True
+            self._status = 1
             if reply.message not in reply.log:
                 sys.stderr.write(f"{reply.message}\n")
         return reply.ok
@@ -207,10 +180,10 @@ class Runner:
         """Run a command; one of several lines by way of a file, as MI knows no blocks."""
         if "\n" not in line.strip():
             return gdb.execute(line, wait=wait)
-        with tempfile.NamedTemporaryFile("w", suffix=".gdb", encoding="utf-8") as script:
-            script.write(line + "\n")
-            script.flush()
-            return gdb.execute(f"source {script.name}", wait=wait)
+        with tempfile.NamedTemporaryFile("w", suffix=".gdb", encoding="utf-8") as file:
+            file.write(line + "\n")
+            file.flush()
+            return gdb.execute(f"source {file.name}", wait=wait)
 
     def _debugger_body(self, gdb: Gdb, command: str, reply: Reply) -> dict[str, object]:
         body: dict[str, object] = {

@@ -29,9 +29,15 @@ PYTHON_VARIABLES = ("PYTHONHOME", "PYTHONPATH")
 
 
 class DebuggerGoneError(PagezapError):
-    """The debugger ended although nobody asked it to."""
+    """The debugger ended in the course of a command, asked to or not."""
 
     kind = "debugger-gone"
+
+    def __init__(self, status: int, reply: Reply) -> None:
+        """Take the exit status, negative for a signal, and what the command did until then."""
+        super().__init__("gdb has ended unexpectedly", hint=f"Its status is {status}")
+        self.status = status
+        self.reply = reply
 
 
 @dataclass
@@ -145,14 +151,16 @@ class Gdb:
         """Send one command of the machine interface; return the token of its answer."""
         self._token += 1
         stream = self._process.stdin
-        if stream is None:
-            raise DebuggerGoneError("gdb has no input")
         try:
-            stream.write(f"{self._token}{line}\n".encode())
-            stream.flush()
+            if stream is not None:
+                stream.write(f"{self._token}{line}\n".encode())
+                stream.flush()
         except BrokenPipeError:
-            raise DebuggerGoneError("gdb has ended unexpectedly") from None
+            raise self._gone() from None
         return self._token
+
+    def _gone(self) -> DebuggerGoneError:
+        return DebuggerGoneError(self._process.wait(), self._reply)
 
     def _read_until(self, done: Callable[[], bool]) -> None:
         while not done():
@@ -165,9 +173,7 @@ class Gdb:
         stream = self._process.stdout
         line = stream.readline() if stream is not None else b""
         if not line:
-            raise DebuggerGoneError(
-                "gdb has ended unexpectedly", hint=f"Its status is {self._process.wait()}"
-            )
+            raise self._gone()
         text = line.decode(errors="replace").rstrip("\r\n")
         if not text:
             return

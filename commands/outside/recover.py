@@ -30,7 +30,11 @@ def run(pid: int, *, as_json: bool) -> int:
             raise PermissionRefusedError(
                 f"The helper of process {pid} belongs to another user", hint="Run this as root"
             ) from error
-        raise NoInferiorError(f"No process {pid}: {error}") from error
+        if error.errno == errno.ESRCH:
+            raise NoInferiorError(f"No program runs as process {pid}") from error
+        raise HelperError(
+            f"The helper of process {pid} does not answer: {error.strerror}", hint="Try again"
+        ) from error
     try:
         refaulted = client.release()
     except ControlError as error:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
+
+from pagezap.debugger import procfs
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from pagezap.commands.session.hits import HitLog
     from pagezap.commands.session.session import Session
+    from pagezap.commands.session.trace import Trace
     from pagezap.debugger.api import Debugger, Stop
 
 
@@ -27,6 +31,8 @@ class Context:
         """Listen to ``debugger``; no session is set up before a command needs one."""
         self.debugger = debugger
         self._sessions: dict[int, Session] = {}
+        self._left: Trace | None = None
+        """What the session that ended last had recorded, until another begins."""
         debugger.set_listener(self)
         # A condition that names them can be tried before the first hit.
         for name in ("_uffd_watch", "_uffd_addr"):
@@ -47,6 +53,7 @@ class Context:
                 session = create(self.debugger, no_move=no_move)
                 session.at_rest = self._rest
                 self._sessions[session.pid] = session
+                self._left = None
         return session
 
     def release(self) -> ReleaseResult:
@@ -56,6 +63,7 @@ class Context:
             return ReleaseResult(had_session=False)
         with self.debugger.uninterrupted():
             del self._sessions[session.pid]
+            self._keep_trace(session)
             try:
                 return ReleaseResult(had_session=True, refaulted=session.release())
             finally:
@@ -65,6 +73,26 @@ class Context:
         """Let the debugger show each stop again where no session awaits one of its own."""
         if not any(session.watches.armed for session in self._sessions.values()):
             self.debugger.disarm_stop_signal()
+
+    def trace(self) -> Trace:
+        """Return what is recorded: of the current inferior, or else by the last session."""
+        from pagezap.commands.session.trace import Trace
+
+        session = self.session()
+        return session.trace() if session is not None else self._left or Trace()
+
+    def clear_trace(self) -> bool:
+        """Forget what is recorded; return whether there was anything that records or did."""
+        session = self.session()
+        if session is not None:
+            session.client.trace_clear()
+        left, self._left = self._left, None
+        return session is not None or left is not None
+
+    def _keep_trace(self, session: Session, *, symbols: bool = True) -> None:
+        """Read what is recorded as long as there is somebody to ask."""
+        with suppress(OSError):
+            self._left = session.trace(symbols=symbols)
 
     def hits(self) -> HitLog:
         """Return the hits of the current inferior."""
@@ -124,6 +152,8 @@ class Context:
         """Forget the session of a process that is gone; its helper ends by itself."""
         session = self._sessions.pop(pid, None)
         if session is not None:
+            # One that lives is another program now, to which the symbols belong.
+            self._keep_trace(session, symbols=not procfs.alive(pid))
             session.client.close()
             self._rest()
         # The debugger stops all others at an end.

@@ -14,7 +14,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, NamedTuple
 
 from pagezap.debugger.errors import PagezapError, RangeError
-from pagezap.native.control import Access, By, Event
+from pagezap.native.wire import Access, By, Event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from pagezap.commands.session.watches import Watch, WatchTable
     from pagezap.debugger.api import Debugger, Location, Stop, Thread
     from pagezap.debugger.arch import Arch
-    from pagezap.native.control import Client, RawHit
+    from pagezap.native.control import Client
+    from pagezap.native.wire import RawHit
 
 PAGE = 4096
 HANDLERS = 8

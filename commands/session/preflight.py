@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pagezap.debugger import procfs
 from pagezap.debugger.errors import HelperError, PermissionRefusedError, UnsupportedError
+from pagezap.debugger.injectable import check_bits, check_seccomp
 
 if TYPE_CHECKING:
     from pagezap.debugger.api import Inferior
@@ -49,20 +50,8 @@ def everybody_may() -> bool:
 
 def check_injectable(inferior: Inferior) -> None:
     """Refuse an inferior in which no system call may be made."""
-    if inferior.bits != 64:
-        raise UnsupportedError(
-            f"Process {inferior.pid} is a {inferior.bits}-bit program",
-            hint="pagezap works on 64-bit inferiors only",
-            kind="bits",
-        )
-    for tid in procfs.tasks(inferior.pid):
-        if procfs.seccomp(inferior.pid, tid):
-            raise UnsupportedError(
-                f"Thread {tid} of process {inferior.pid} runs under a seccomp filter, "
-                "which might kill it for a system call made on its behalf",
-                hint="start the program without its sandbox to use pagezap on it",
-                kind="seccomp",
-            )
+    check_bits(inferior)
+    check_seccomp(inferior.pid, procfs.tasks(inferior.pid))
 
 
 def check_helper() -> None:

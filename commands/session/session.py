@@ -13,6 +13,7 @@ from pagezap.debugger.errors import HelperError, InjectionError, UnsupportedErro
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pagezap.commands.session.trace import Trace
     from pagezap.debugger.api import Debugger, Stop
     from pagezap.native.control import Client
 
@@ -31,9 +32,8 @@ class Session:
         self.hits = HitLog()
         self._debugger = debugger
         self._installed = installed
-        self._handler = HitHandler(
-            debugger, for_machine(inferior.machine), client, self.watches, self.hits
-        )
+        self._arch = for_machine(inferior.machine)
+        self._handler = HitHandler(debugger, self._arch, client, self.watches, self.hits)
         self.at_rest: Callable[[], None] = lambda: None
         """Called where the session awaits no stop signals any more."""
         self._shown = False
@@ -84,6 +84,12 @@ class Session:
         for watch in self.watches.all():
             if watch.mode == "trace":
                 watch.hits = counts.get(watch.id, watch.hits)
+
+    def trace(self, *, symbols: bool = True) -> Trace:
+        """Return the recorded accesses, without symbols where the debugger has others now."""
+        from pagezap.commands.session import trace
+
+        return trace.read(self.client, self._arch, self._debugger if symbols else None)
 
     def show(self) -> None:
         """Let the debugger see kept pages and write watched ones."""

@@ -12,7 +12,10 @@ from pagezap.debugger.api import Location
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-INFO_SYMBOL = re.compile(r"(?P<name>.+?)(?: \+ (?P<offset>\d+))? in section (?P<section>\S+)")
+INFO_SYMBOL = re.compile(
+    r"(?:~\")?(?P<name>.+?)(?: \+ (?P<offset>\d+))? in section (?P<section>\S+)"
+)
+"""Over MI gdb 18 gives the text as a record of a stream where a stop is told of."""
 FRAME_HEAD = re.compile(r"#\d+\s+")
 FRAME_ADDRESS = re.compile(r"0x[0-9a-f]+ in ")
 DEPTH = 16

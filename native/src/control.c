@@ -14,6 +14,7 @@
 #define REARM_US     1000
 #define REARM_ALL_US 1000000 /* where too many pages are open to name each */
 #define ORPHAN_US    30000000
+#define LAST_US	     10000000
 #define FIXED	     4
 
 int pz_control_init(struct pz_session *s)
@@ -129,6 +130,8 @@ static void serve_client(struct pz_session *s, struct pz_client *c, uint8_t *pac
 	if ((size_t)n < sizeof(h) || n > PZ_PACKET_MAX || h.version != PZ_PROTOCOL ||
 	    h.length != (size_t)n - sizeof(h) || h.status)
 		reply->status = -EPROTO;
+	else if (s->dead && h.op != PZ_OP_TRACE_READ)
+		reply->status = -ESRCH;
 	else
 		pz_op_dispatch(s, c, h.op, packet + sizeof(h), h.length, fd, reply);
 	if (reply->status)
@@ -234,6 +237,23 @@ static void handle_signal(struct pz_session *s)
 		s->ended = true;
 }
 
+/* The debugger hears of the inferior's end after us, and reads then what was recorded. */
+static void serve_last(struct pz_session *s, uint8_t *packet, struct pz_reply *reply)
+{
+	uint64_t end = pz_now_us() + LAST_US;
+
+	for (int i = 0; i < PZ_MAX_CLIENTS; i++) {
+		struct pz_client *c = &s->client[i];
+
+		while (c->owner && s->trace.next > s->trace.first && pz_now_us() < end) {
+			struct pollfd p = {.fd = c->fd, .events = POLLIN};
+
+			if (poll(&p, 1, 1000) > 0)
+				serve_client(s, c, packet, reply);
+		}
+	}
+}
+
 int pz_control_run(struct pz_session *s)
 {
 	pz_autofree uint8_t *packet = malloc(PZ_PACKET_MAX);
@@ -274,6 +294,7 @@ int pz_control_run(struct pz_session *s)
 		pz_fault_stop(s);
 		pz_agent_end(s);
 		s->shared->finished = 1;
+		serve_last(s, packet, reply);
 	}
 	return 0;
 }

@@ -222,7 +222,7 @@ static void foreign(struct pz_session *s, const struct pz_fault *f, const struct
 	bool wp = is_wp(f);
 	enum pz_by by = PZ_BY_OTHER;
 
-	pz_proc_status_field(s->options.pid, s->options.pid, "TracerPid:", &tracer);
+	pz_proc_status_field(s->options.pid, pz_proc_living(s->options.pid), "TracerPid:", &tracer);
 	if (pz_proc_has_task(s->options.pid, f->tid))
 		by = PZ_BY_INFERIOR; /* whose files may not be read */
 	else if (f->tid == s->agent || (tracer && pz_proc_has_task((pid_t)tracer, f->tid)))

@@ -71,7 +71,7 @@ void pz_order_add(struct pz_session *s, struct pz_region *r)
 {
 	unsigned int at = place_of(s, r->start);
 
-	memmove(&s->order[at + 1], &s->order[at], (s->n_regions - at) * sizeof(*s->order));
+	memmove(&s->order[at + 1], &s->order[at], (s->n_regions - at) * sizeof(void *));
 	s->order[at] = r;
 	s->n_regions++;
 }
@@ -81,7 +81,7 @@ void pz_order_drop(struct pz_session *s, const struct pz_region *r)
 	unsigned int at = place_of(s, r->start);
 
 	s->n_regions--;
-	memmove(&s->order[at], &s->order[at + 1], (s->n_regions - at) * sizeof(*s->order));
+	memmove(&s->order[at], &s->order[at + 1], (s->n_regions - at) * sizeof(void *));
 }
 
 /* A region that counts from here on; it is in no order yet. */
@@ -198,7 +198,7 @@ void pz_region_recover(struct pz_session *s)
 		else if (r->kind == PZ_REGION_GARBAGE)
 			s->n_garbage++;
 	}
-	qsort(s->order, n, sizeof(*s->order), by_entry);
+	qsort(s->order, n, sizeof(void *), by_entry);
 	for (unsigned int i = 1; i < n; i++) {
 		const struct pz_region *r = s->order[i - 1];
 
@@ -214,7 +214,7 @@ void pz_region_recover(struct pz_session *s)
 
 int pz_region_init(struct pz_session *s)
 {
-	s->order = mmap(NULL, PZ_MAX_REGIONS * sizeof(*s->order), PROT_READ | PROT_WRITE,
+	s->order = mmap(NULL, PZ_MAX_REGIONS * sizeof(void *), PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (s->order == MAP_FAILED) {
 		s->order = NULL;
@@ -226,5 +226,5 @@ int pz_region_init(struct pz_session *s)
 void pz_region_deinit(struct pz_session *s)
 {
 	if (s->order)
-		munmap(s->order, PZ_MAX_REGIONS * sizeof(*s->order));
+		munmap(s->order, PZ_MAX_REGIONS * sizeof(void *));
 }

@@ -87,3 +87,29 @@ def test_nothing_is_called_for_it(gdb, tmp_path):
     )  # fmt: skip
     assert sum(line.startswith("uffd-watch n::item_") for line in offered) == 100
     assert "$1 = 0" in offered
+
+
+def test_of_an_inferior(batch, started):
+    output = batch.run(
+        [
+            "uffd-watch buf, +8",
+            "complete zap --k",
+            "complete zap --round o",
+            "complete process-madvise po",
+            "complete uffd-delete ",
+            "complete zap [he",
+            "complete zap nod",
+            "complete uffd-trace ex",
+            "complete zap [",
+        ],
+        pid=started.pid,
+    )
+    lines = [part.split("\n") for part in output.parts]
+    assert "zap --keep" in lines[1]
+    assert "zap --round out" in lines[2]
+    assert {"process-madvise populate_read", "process-madvise populate_write"} <= set(lines[3])
+    assert "uffd-delete 1" in lines[4]
+    assert "zap [heap]" in lines[5]
+    assert "zap nodes" in lines[6]
+    assert "uffd-trace export" in lines[7]
+    assert [line for line in lines[8] if line] == ["zap [anon:", "zap [heap]", "zap [stack]"]

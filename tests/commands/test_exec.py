@@ -11,6 +11,7 @@ import pytest
 
 from harness import gdbs, observe
 from harness.programs import compile_c
+from pagezap.commands.framework.registry import NAMES
 
 PROGRAM = r"""
 #include <stdio.h>
@@ -115,6 +116,73 @@ def test_scripts_and_blocks(execute, program, tmp_path):
     assert outputs[3:] == ["$2 = 1\n", "", "$3 = 3\n"]
 
 
+def test_help_of_each_command(execute):
+    words = [word for name in NAMES for word in ("-c", f"{name} -h")]
+    done = execute("--json", *words, "-c", "uffd-trace show -h", "--", "true")
+    assert done.returncode == 0, done
+    found = objects(done)
+    assert [each["command"] for each in found] == [*NAMES, "uffd-trace"]
+    assert all("Usage: " + each["command"] in each["help"] for each in found)
+
+
+QUITS = "define leave\nquit $arg0\nend\n"
+
+
+@pytest.mark.parametrize(
+    ("last", "status", "ok"),
+    [
+        ("quit", 0, True),
+        ("quit 3", 3, True),
+        ("q(1+1)", 2, True),
+        ("exit", 0, True),
+        ("leave 0", 0, True),
+        ("leave 4", 4, False),
+        ("python import os; os.kill(os.getpid(), 9)", 1, False),
+    ],
+)
+@pytest.mark.parametrize("how", ["-c", "-x"])
+def test_quit_is_an_end(execute, program, tmp_path, how, last, status, ok):
+    script = tmp_path / "script.gdb"
+    script.write_text(f"{QUITS}print 1\n{last}\nprint 2\n")
+    words = ["-x", str(script)] if how == "-x" else ["-c", QUITS, "-c", "print 1", "-c", last]
+    done = execute("--json", *words, "-c", "print 3", "--", program)
+    assert done.returncode == status, done
+    _, first, end = objects(done)
+    assert first["output"] == "$1 = 1\n"
+    assert (end["command"], end["ok"]) == (last, ok)
+    assert ("unexpectedly" in done.stderr) is not ok
+    assert execute(*words, "--", program).stdout == "$1 = 1\n"
+
+
+def test_quit_forgets_no_failure_and_lets_go(execute, inferiors):
+    running = inferiors.start("keepmem.c", "1048576")
+    before = running.control.checksum()
+    done = execute("--json", "--pid", str(running.pid), "-c", "nonsense",
+                   "-c", f"zap --keep {running.control.base:#x}, +1M", "-c", "quit")  # fmt: skip
+    assert done.returncode == 1, done
+    assert [each["ok"] for each in objects(done)] == [False, True, True], done
+    running.assert_clean()
+    assert running.control.checksum() == before
+
+
+def test_what_a_body_says_opens_no_block(execute, program, tmp_path):
+    script = tmp_path / "script.gdb"
+    script.write_text(
+        "python\nfor i in range(3):\n    if i == 1:\n        print(i)\nend\n"
+        "define twice\nprint $arg0 * 2\nend\n"
+        "document twice\nTwice a number.\nwhile you wait\nend\n"
+        "print 1 + \\\n 2\n"
+        "compile file\n"
+    )
+    done = execute("--json", "-x", str(script), "-c", "twice 21", "-c", "help twice",
+                   "--", program)  # fmt: skip
+    found = objects(done)
+    assert [each["ok"] for each in found] == [True] * 4 + [False] + [True] * 2, done
+    assert [each["output"] for each in found[:4]] == ["1\n", "", "", "$1 = 3\n"]
+    assert found[5]["output"] == "$2 = 42\n"
+    assert "Twice a number.\nwhile you wait" in found[6]["output"]
+
+
 def test_the_program_reads_our_input_and_gets_no_descriptor_of_ours(execute, program):
     done = execute("-c", "break tick", "-c", "run", "-c", "info proc", "-c", "delete", "-c",
                    "continue", "--", program, "x", "y", stdin="from outside\n")  # fmt: skip
@@ -194,6 +262,32 @@ def test_a_watch_stop_is_told_in_full(execute, inferiors):
     assert address["output"].strip() == f"$2 = {ticker:#x}"
     assert listed["watches"][0]["hits"] == 1
     running.assert_clean()
+
+
+NAMED = r"""
+#include <string.h>
+struct node { long key; struct node *next; } table[600];
+static void *(*volatile fill)(void *, int, size_t) = memset;
+int main(void)
+{
+    table[513].next = table;
+    fill(table + 514, 7, 16);
+    return 0;
+}
+"""
+
+
+def test_what_is_hit_and_where_is_named(execute, tmp_path):
+    done = execute(
+        "--json", "-c", "break main", "-c", "run", "-c", "uffd-watch &table[513], +64",
+        "-c", "continue", "-c", "continue", "--", compile_c(tmp_path, NAMED),
+    )  # fmt: skip
+    first, second = objects(done)[3:]
+    assert "(table[513].next) by thread 1" in first["output"], done
+    assert first["stop"]["symbol"].startswith("main")
+    assert "(table[514].key) by thread 1" in second["output"]
+    assert "memset" in second["stop"]["symbol"]
+    assert '"' not in second["stop"]["symbol"]
 
 
 def test_sigterm_releases(gdb, inferiors, tmp_path):

@@ -94,9 +94,38 @@ def test_ambiguity_lists_the_candidates() -> None:
         ranges("--k a")
 
 
-@pytest.mark.parametrize("text", ["-h", "--help", "--h", "buf --help", "--help --json"])
+@pytest.mark.parametrize(
+    "text",
+    ["-h", "--help", "--h", "buf --help", "--help --json", "--json -h", "-h --json",
+     "--force --keep -h", "buf, +4 --force -h"],
+)  # fmt: skip
 def test_help_needs_no_operand(text: str) -> None:
     assert ranges(text).flag("help")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("--force p -h", ["p -h"]),
+        ("a -- p -h", ["a", "p -h"]),
+        ("(-h), +4", ["(-h), +4"]),
+        ("-- -h, +4", ["-h, +4"]),
+        ("-- -h + p, +4", ["-h + p, +4"]),
+        ("--range -h a", ["a", "-h"]),
+    ],
+)
+def test_a_variable_of_that_name_is_no_help(text: str, expected: list[str]) -> None:
+    arguments = ranges(text)
+    assert not arguments.flag("help")
+    assert arguments.ranges == expected
+
+
+def test_help_after_words() -> None:
+    assert parse("show -h", (), Operands("FILE", leading=("VERB",), many=False)).flag("help")
+    assert parse("1 2 -h", (), Operands("N")).flag("help")
+    advice = Operands("RANGE", ranges=True, required=True, leading=("ADVICE",))
+    assert parse("cold -h", (), advice).flag("help")
+    assert parse("cold p -h", (), advice).ranges == ["p -h"]
 
 
 def test_leading_words() -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
 import signal
 import subprocess
+import textwrap
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+
+from harness import gdbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,3 +111,70 @@ def facts(request, build, tmp_path_factory) -> Facts:
     assert process.returncode == 0, f"{name} ended with {process.returncode}: {err}\n{out}"
     assert not left, f"{name} left processes behind: {left}"
     return Facts(out)
+
+
+class Stage:
+    """An inferior and the debuggers that look at it."""
+
+    def __init__(self, gdb, build, directory) -> None:
+        self.gdb = gdb
+        self.build = build
+        self.directory = directory
+        self.process = None
+        self.env = gdbs.environment(directory) | {
+            "FACTS_OUT": str(directory / "facts"),
+            "FACTS_SEND": str(build("send")),
+        }
+
+    def play(self, part):
+        self.process = subprocess.Popen(
+            [self.build("stage"), part],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        line = self.process.stdout.readline().strip()
+        if line != "ready" and self.process.wait(20) == 0:
+            pytest.skip(line)
+        assert line == "ready"
+
+    def await_blocked(self, numbers):
+        path = f"/proc/{self.process.pid}/syscall"
+        deadline = time.monotonic() + 20
+        while pathlib.Path(path).read_text().split()[0] not in numbers:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+    def run(self, script, *, attach=True):
+        """Run a script in the debugger; returns what it noted, its output and status."""
+        file = self.directory / "script.py"
+        file.write_text((HERE / "gdb_common.py").read_text() + textwrap.dedent(script))
+        command = [self.gdb.path, "-nx", "-q", "-batch", "-iex", "set width 0"]
+        if attach:
+            command += ["-p", str(self.process.pid)]
+        done = subprocess.run(
+            [*command, "-x", str(file)],
+            capture_output=True,
+            text=True,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+            check=False,
+        )
+        out = self.directory / "facts"
+        noted = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+        return noted, done
+
+    def close(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(20)
+            self.process.stdin.close()
+            self.process.stdout.close()
+
+
+@pytest.fixture
+def stage(gdb, build, tmp_path):
+    made = Stage(gdb, build, tmp_path)
+    yield made
+    made.close()

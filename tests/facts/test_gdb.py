@@ -2,87 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import pathlib
-import signal
-import subprocess
-import textwrap
-import time
-
 import pytest
 
-from harness import gdbs
-
-HERE = pathlib.Path(__file__).parent
 SYSCALLS = {"sleep": ("35", "230"), "futex": ("202",), "read": ("0",)}
-
-
-class Stage:
-    """An inferior and the debuggers that look at it."""
-
-    def __init__(self, gdb, build, directory) -> None:
-        self.gdb = gdb
-        self.build = build
-        self.directory = directory
-        self.process = None
-        self.env = gdbs.environment(directory) | {
-            "FACTS_OUT": str(directory / "facts"),
-            "FACTS_SEND": str(build("send")),
-        }
-
-    def play(self, part):
-        self.process = subprocess.Popen(
-            [self.build("stage"), part],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        line = self.process.stdout.readline().strip()
-        if line != "ready" and self.process.wait(20) == 0:
-            pytest.skip(line)
-        assert line == "ready"
-
-    def await_blocked(self, numbers):
-        path = f"/proc/{self.process.pid}/syscall"
-        deadline = time.monotonic() + 20
-        while pathlib.Path(path).read_text().split()[0] not in numbers:
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-
-    def run(self, script, *, attach=True):
-        """Run a script in the debugger; returns what it noted, its output and status."""
-        file = self.directory / "script.py"
-        file.write_text((HERE / "gdb_common.py").read_text() + textwrap.dedent(script))
-        command = [self.gdb.path, "-nx", "-q", "-batch", "-iex", "set width 0"]
-        if attach:
-            command += ["-p", str(self.process.pid)]
-        done = subprocess.run(
-            [*command, "-x", str(file)],
-            capture_output=True,
-            text=True,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            timeout=60,
-            check=False,
-        )
-        out = self.directory / "facts"
-        noted = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
-        return noted, done
-
-    def close(self):
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait(20)
-            self.process.stdin.close()
-            self.process.stdout.close()
-
-
-@pytest.fixture
-def stage(gdb, build, tmp_path):
-    made = Stage(gdb, build, tmp_path)
-    yield made
-    made.close()
 
 
 def test_events_cont_fires_while_every_thread_stands(stage):
@@ -100,94 +22,6 @@ def test_events_cont_fires_while_every_thread_stands(stage):
     assert done.returncode == 0, done
     assert {doing for doing, _ in noted} == {"stepi", "next", "continue"}
     assert {found for _, found in noted} == {"tttt"}
-
-
-def test_a_caught_sigstop_is_silent_and_tells_python(stage):
-    stage.play("threads")
-    noted, done = stage.run("""
-        def on_stop(event):
-            fact("type", type(event).__name__)
-            fact("signal", getattr(event, "stop_signal", None))
-            fact("thread", gdb.selected_thread().ptid[1] == INFERIOR.pid)
-            info = gdb.parse_and_eval("$_siginfo")
-            fact("code", int(info["si_code"]))
-            fact("value", int(info["_sifields"]["_rt"]["si_sigval"]["sival_ptr"]))
-
-        gdb.execute("catch signal SIGSTOP", to_string=True)
-        gdb.execute("commands $bpnum\\nsilent\\nend", to_string=True)
-        gdb.events.stop.connect(on_stop)
-        send(INFERIOR.pid, 19, 0x1234560)
-        print("BEFORE")
-        gdb.execute("continue")
-        print("AFTER")
-        fact("states", states())
-        gdb.execute("queue-signal 0")
-    """)
-    assert done.returncode == 0, done
-    assert dict(noted) == {
-        "type": "SignalEvent",
-        "signal": "SIGSTOP",
-        "thread": True,
-        "code": -1,
-        "value": 0x1234560,
-        "states": "tttt",
-    }, done
-    printed = done.stdout.partition("BEFORE\n")[2].partition("AFTER\n")[0]
-    assert printed.strip() in {"", "Continuing."}
-
-
-def test_an_uncaught_sigstop_prints(stage):
-    stage.play("threads")
-    _, done = stage.run("""
-        send(INFERIOR.pid, 19)
-        print("BEFORE")
-        gdb.execute("continue")
-        print("AFTER")
-        gdb.execute("queue-signal 0")
-    """)
-    printed = done.stdout.partition("BEFORE\n")[2].partition("AFTER\n")[0]
-    assert "received signal SIGSTOP" in printed
-
-
-def test_how_signals_are_handled_by_default(stage):
-    noted, _ = stage.run(
-        """
-        for name in ("SIGSTOP", "SIGTRAP"):
-            line = gdb.execute(f"info signals {name}", to_string=True).splitlines()[-1]
-            fact(name, line.split()[1:4])
-        gdb.execute("handle SIGSTOP noprint", to_string=True)
-        line = gdb.execute("info signals SIGSTOP", to_string=True).splitlines()[-1]
-        fact("noprint", line.split()[1:4])
-    """,
-        attach=False,
-    )
-    assert dict(noted) == {
-        "SIGSTOP": ["Yes", "Yes", "Yes"],
-        "SIGTRAP": ["Yes", "Yes", "No"],
-        # A stop that prints nothing is not to be had from `handle`.
-        "noprint": ["No", "No", "Yes"],
-    }
-
-
-@pytest.mark.parametrize("discard", ["queue-signal 0", "handle SIGSTOP nopass"])
-def test_a_discarded_sigstop_does_not_stop_the_inferior(stage, discard):
-    stage.play("guarded")
-    noted, done = stage.run(f"""
-        signals = []
-        gdb.events.stop.connect(lambda event: signals.append(event.stop_signal))
-        send(INFERIOR.pid, 19)
-        gdb.execute("continue", to_string=True)
-        gdb.execute({discard!r}, to_string=True)
-        send(INFERIOR.pid, 10)
-        gdb.execute("handle SIGUSR1 stop print nopass", to_string=True)
-        gdb.execute("continue", to_string=True)
-        fact("signals", signals)
-    """)
-    assert dict(noted) == {"signals": ["SIGSTOP", "SIGUSR1"]}, done
-    # Detached and running: it answers a signal of its own.
-    os.kill(stage.process.pid, signal.SIGTRAP)
-    assert stage.process.stdout.readline() == "trapped\n"
-    assert stage.process.wait(20) == 0
 
 
 def test_a_missing_page_cannot_be_accessed(stage):
@@ -234,47 +68,6 @@ def test_a_protected_page_can_be_read_and_not_written(stage):
     assert "Cannot insert breakpoint" in done.stdout + done.stderr
 
 
-def test_a_sigtrap_from_outside_is_a_plain_stop(stage):
-    stage.play("guarded")
-    noted, done = stage.run("""
-        gdb.events.stop.connect(lambda event: fact("type", type(event).__name__))
-        send(INFERIOR.pid, 5)
-        gdb.execute("continue", to_string=True)
-    """)
-    assert [value for _, value in noted] == ["StopEvent"], done
-    # And it is not passed on.
-    os.kill(stage.process.pid, signal.SIGTRAP)
-    assert stage.process.stdout.readline() == "trapped\n"
-
-
-def test_a_pending_signal_comes_before_the_injected_call(stage):
-    stage.play("guarded")
-    noted, done = stage.run("""
-        signals = []
-        gdb.events.stop.connect(lambda event: signals.append(getattr(event, "stop_signal", None)))
-        gdb.execute("handle SIGUSR1 stop print nopass", to_string=True)
-        saved = registers()
-        at = vdso_syscall()
-        for name, value in (("orig_rax", -1), ("rax", 39), ("rip", at)):
-            set_register(name, value)
-        send(INFERIOR.pid, 10)
-        gdb.execute("set scheduler-locking on")
-        gdb.execute("stepi", to_string=True)
-        now = registers()
-        fact("unmoved", now["rip"] == at and now["rax"] == 39)
-        gdb.execute("stepi", to_string=True)
-        now = registers()
-        fact("then", now["rip"] == at + 2 and now["rax"] == INFERIOR.pid)
-        fact("signals", signals)
-        for name in REGISTERS:
-            set_register(name, saved[name])
-    """)
-    noted = dict(noted)
-    assert noted["unmoved"] is True, done
-    assert noted["then"] is True, done
-    assert noted["signals"][0] == "SIGUSR1", done
-
-
 def test_a_call_can_be_injected_at_the_first_instruction(stage, build):
     noted, done = stage.run(
         f"""
@@ -294,51 +87,6 @@ def test_a_call_can_be_injected_at_the_first_instruction(stage, build):
 def test_standard_output_in_gdb_is_no_file(stage):
     noted, _ = stage.run('fact("fileno", hasattr(sys.stdout, "fileno"))\n', attach=False)
     assert dict(noted) == {"fileno": False}
-
-
-def test_a_fault_waits_at_its_instruction_when_sigstop_comes(stage):
-    stage.play("fault")
-    stage.await_blocked(("-1",))
-    noted, done = stage.run("""
-        gdb.execute("catch signal SIGSTOP", to_string=True)
-        gdb.execute("commands $bpnum\\nsilent\\nend", to_string=True)
-
-        def arrived(event):
-            pc = int(gdb.parse_and_eval("$pc"))
-            fact(type(event).__name__, pc == int(gdb.parse_and_eval("(long)&load_byte")))
-
-        gdb.events.stop.connect(arrived)
-        for _ in range(2):
-            send(INFERIOR.pid, 19)
-            gdb.execute("continue")
-            gdb.execute("queue-signal 0")
-    """)
-    assert noted == [["SignalEvent", True]] * 2, done
-
-
-KILLED = """
-    import signal
-    gdb.execute("stepi", to_string=True)
-    fact("stepped", True)
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def test_a_debugger_killed_after_a_step_takes_the_inferior_with_it(stage):
-    stage.play("spin")
-    noted, done = stage.run(KILLED)
-    assert done.returncode == -signal.SIGKILL
-    assert dict(noted) == {"stepped": True}
-    assert stage.process.wait(20) == -signal.SIGTRAP
-
-
-def test_a_handler_of_sigtrap_survives_a_killed_debugger(stage):
-    stage.play("guarded")
-    noted, done = stage.run(KILLED)
-    assert done.returncode == -signal.SIGKILL
-    assert dict(noted) == {"stepped": True}
-    assert stage.process.stdout.readline() == "trapped\n"
-    assert stage.process.wait(20) == 0
 
 
 @pytest.mark.parametrize(

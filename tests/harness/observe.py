@@ -148,7 +148,7 @@ def helpers_of(pid: int) -> list[int]:
             words = (entry / "cmdline").read_bytes().split(b"\0")
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
-        if b"pagezapd" in os.path.basename(words[0]) and str(pid).encode() in words[1:]:
+        if b"pagezapd" in os.path.basename(words[0]) and f"--pid={pid}".encode() in words[1:]:
             found.append(int(entry.name))
     return found
 

@@ -10,9 +10,9 @@ import struct
 from typing import TYPE_CHECKING
 
 import pytest
-from selfhost import PAGE, session, wait_for
+from selfhost import PAGE, ended, session, wait_for
 
-from pagezap.native import control
+from pagezap.native import control, wire
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,21 +49,43 @@ def test_malformed_packets_are_answered(program: Path) -> None:
 
 def test_garbage_does_not_end_the_helper(program: Path) -> None:
     rng = random.Random(7)
-    operations = [0, 40000, *(op for op in control.Op if op is not control.Op.RELEASE)]
+    operations = [0, 40000, *(op for op in wire.Op if op is not wire.Op.RELEASE)]
     with session(program) as (inferior, client), _raw(inferior.pid) as raw:
         inferior.ask("fill", 1)
         before = inferior.sum()
         for _ in range(3000):
             op = rng.choice(operations)
             body = rng.randbytes(rng.choice([0, 4, 8, 16, 24, 32, 64, 200]))
-            if op == 4:
-                body = body or b"\1" * 16
             _status(raw, HEADER.pack(1, op, len(body), 1, 0) + body)
             raw_socket = rng.randbytes(rng.randrange(1, 60))
             _status(raw, raw_socket)
         assert client.status().managed_pages == 0
         client.release()
         assert inferior.sum() == before
+        inferior.assert_clean()
+
+
+def test_requests_that_are_almost_right_keep_to_their_range(program: Path) -> None:
+    """Every operation with aligned ranges, small numbers and lengths that some operation has."""
+    rng = random.Random(11)
+    operations = [op for op in wire.Op if op is not wire.Op.RELEASE]
+    with session(program) as (inferior, client), _raw(inferior.pid) as raw:
+        inferior.ask("fill", 1)
+        half = inferior.length // 2
+        before = inferior.ask("sum", half, half)
+        pages = half // PAGE
+        for _ in range(4000):
+            first = rng.randrange(pages)
+            length = rng.randrange(1, pages - first + 1) * PAGE
+            range_of_it = [inferior.buffer + first * PAGE, length]
+            rest = [rng.choice([0, 0, 1, 2, 5, 7 << 32]) for _ in range(rng.choice([0, 1, 2, 7]))]
+            words = rng.choice([range_of_it, [], rest[:1]]) + rest
+            body = struct.pack(f"<{len(words)}Q", *words)
+            _status(raw, HEADER.pack(1, rng.choice(operations), len(body), 1, 0) + body)
+        assert client.status().managed_pages
+        client.hide()
+        client.release()
+        assert inferior.ask("sum", half, half) == before
         inferior.assert_clean()
 
 
@@ -82,10 +104,8 @@ def test_nobody_there() -> None:
         control.Client.connect(os.getpid())
 
 
-def _event(pid: int, time_us: int) -> control.Event:
-    return control.Event(
-        time_us, 2, 3, 4, pid, 6, None, control.Access.WRITE, control.By.INFERIOR, True
-    )
+def _event(pid: int, time_us: int) -> wire.Event:
+    return wire.Event(time_us, 2, 3, 4, pid, 6, None, wire.Access.WRITE, wire.By.INFERIOR, True)
 
 
 def test_trace_events_of_the_debugger(program: Path) -> None:
@@ -107,6 +127,20 @@ def test_the_trace_ring_says_what_it_dropped(program: Path) -> None:
             20,
             list(range(13, 21)),
         )
+
+
+def test_the_trace_is_read_after_the_end(program: Path) -> None:
+    with session(program) as (inferior, client):
+        client.hit_done(_event(inferior.pid, 1), show=False)
+        inferior.end()
+        wait_for(lambda: ended(client.hello.agent_pid))
+        assert list(client.trace()) == [_event(inferior.pid, 1)]
+        with pytest.raises(control.ControlError) as caught:
+            client.status()
+        assert caught.value.errno == errno.ESRCH
+        assert not ended(client.hello.helper_pid)
+        client.close()
+        wait_for(lambda: ended(client.hello.helper_pid))
 
 
 def test_descriptors_nobody_asked_for_are_closed(program: Path) -> None:

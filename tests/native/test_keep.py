@@ -14,7 +14,8 @@ import pytest
 from selfhost import PAGE, Inferior, hold, session, wait_for
 
 from pagezap.native import launch
-from pagezap.native.control import Client, ControlError, State
+from pagezap.native.control import Client, ControlError
+from pagezap.native.wire import State
 
 MADV_DONTNEED = 4
 SYS_MUNMAP = 11 if platform.machine() == "x86_64" else 215

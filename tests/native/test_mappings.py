@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 from selfhost import PAGE, Inferior, ended, session, wait_for
 
-from pagezap.native import control, launch
+from pagezap.native import control, launch, wire
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -178,7 +178,7 @@ def test_a_long_count_keeps_no_fault_waiting(program: Path) -> None:
         before = inferior.sum()
         client.keep(inferior.buffer, inferior.length)
         with control.Client.connect(inferior.pid) as other:
-            header = control._HEADER.pack(control.PROTOCOL, control.Op.REFAULT, 16, 99, 0)
+            header = wire.HEADER.pack(wire.PROTOCOL, wire.Op.REFAULT, 16, 99, 0)
             other._socket.send(header + struct.pack("<QQ", 0x600000000000, 1 << 43))
             assert inferior.sum() == before
             assert not select.select([other._socket], [], [], 0)[0], "the count was over first"

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 from selfhost import PAGE, Inferior, Tracer, session, wait_for
 
-from pagezap.native.control import Access, Client, Event, RawHit
+from pagezap.native.wire import Access, Event, RawHit
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pagezap.native.control import Client
 
 SYS_READ = 0
 SYS_GETDENTS64 = 217

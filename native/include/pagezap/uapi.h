@@ -40,7 +40,6 @@ struct pz_uffdio_poison {
 	__s64 updated;
 };
 #define PZ_UFFDIO_POISON	     _IOWR(UFFDIO, 0x08, struct pz_uffdio_poison)
-#define PZ_MOVE_MODE_DONTWAKE	     (1ull << 0)
 #define PZ_MOVE_MODE_ALLOW_SRC_HOLES (1ull << 1)
 
 #ifndef USERFAULTFD_IOC_NEW
