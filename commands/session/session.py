@@ -138,14 +138,7 @@ class Session:
         self.client.calling()
 
     def called(self) -> None:
-        """Go back to the state before the call.
-
-        A thread that was stopped at an access has made it in the meantime.
-        """
-        if self.watches.armed:
-            for thread in self._debugger.threads():
-                while self.client.hit_take(thread.tid) is not None:
-                    pass
+        """Go back to the state before the call."""
         if self._opened:
             self._opened = False
             self.hide()

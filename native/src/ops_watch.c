@@ -71,7 +71,8 @@ int op_hit_take(struct request *q)
 		if (h && pz_may_stop(s, (pid_t)head.tid))
 			pz_hit_signal(s, h); /* one stop a hit: the next as soon as it runs */
 	}
-	if (!(flags & PZ_TAKE_STEP) || (head.flags & PZ_HIT_KERNEL))
+	/* What a call wrote is looked at, and may be away by now. */
+	if (!(flags & PZ_TAKE_STEP) && !(head.flags & PZ_HIT_KERNEL))
 		return 0;
 	return pz_step_begin(s, (pid_t)head.tid, head.address);
 }

@@ -30,6 +30,17 @@ static void register_again(struct pz_session *s)
 	}
 }
 
+/* A thread that stood before an access has made it amid the call; what it made by a system call
+ * before is still to be told of. */
+static void end_calling(struct pz_session *s)
+{
+	for (int i = 0; s->calling && i < PZ_MAX_HITS; i++) {
+		if (s->hit[i].used && !(s->hit[i].head.flags & PZ_HIT_KERNEL))
+			pz_hit_clear(&s->hit[i]);
+	}
+	s->calling = false;
+}
+
 int pz_show(struct pz_session *s)
 {
 	struct pz_bring_result result = {0};
@@ -38,6 +49,7 @@ int pz_show(struct pz_session *s)
 
 	{
 		PZ_LOCKED(s);
+		end_calling(s);
 		if (s->shown && s->unregistered)
 			return 0;
 		kept = s->count.kept[PZ_STASH] || s->count.kept[PZ_STORE] || s->count.kept[PZ_FILL];
@@ -60,6 +72,7 @@ int pz_show_calling(struct pz_session *s)
 	if (!s->shown)
 		return -EINVAL;
 	register_again(s);
+	s->calling = true;
 	return 0;
 }
 
@@ -124,6 +137,7 @@ int pz_hide(struct pz_session *s, uint64_t *ret_taken, uint64_t *ret_lost)
 	*ret_lost = 0;
 	{
 		PZ_LOCKED(s);
+		end_calling(s);
 		if (s->shown) {
 			register_again(s);
 			s->shown = false;

@@ -176,12 +176,16 @@ static int cover_vma(void *context, const struct pz_vma *v)
 {
 	struct covering *c = context;
 	struct pz_session *s = c->s;
+	uint64_t modes = UFFDIO_REGISTER_MODE_WP;
 
 	/* Where empty pages cannot be armed they are filled with the zero page first. */
 	if (c->populate)
 		pz_agent_syscall(s, SYS_madvise, v->start, v->end - v->start, POPULATE_READ);
 	PZ_LOCKED(s);
-	return pz_region_cover(s, v->start, v->end, UFFDIO_REGISTER_MODE_WP);
+	/* A page that the program drops has lost its protection: it is missing then. */
+	if (v->private_anonymous)
+		modes |= UFFDIO_REGISTER_MODE_MISSING;
+	return pz_region_cover(s, v->start, v->end, modes);
 }
 
 static bool ours(struct pz_session *s, uint64_t start, uint64_t end)
