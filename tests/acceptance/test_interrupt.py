@@ -140,7 +140,7 @@ def test_typed_while_a_session_is_set_up_it_leaves_all_or_nothing(
     assert "helper " in gdb.command("uffd-status")
     assert "Uffd watchpoint" in gdb.command(watch)
     gdb.command("uffd-release")
-    assert observe.helpers_of(running.pid) == []
+    observe.await_no_helpers(running.pid)
     gdb.command("detach")
     gdb.quit()
     running.assert_clean()

@@ -71,7 +71,7 @@ def end(gdb, running, way, state):
     assert "rror" not in text, text
     if way == "uffd-release":
         # Released, and still under the debugger: the inferior is only stopped.
-        assert observe.helpers_of(running.pid) == []
+        observe.await_no_helpers(running.pid)
         assert observe.vm_flags(running.pid).isdisjoint({"um", "uw", "ui"})
         gdb.command("detach")
 

@@ -153,6 +153,14 @@ def helpers_of(pid: int) -> list[int]:
     return found
 
 
+def await_no_helpers(pid: int, timeout: float = 10) -> None:
+    """What has answered a release is about to end."""
+    deadline = time.monotonic() + timeout
+    while helpers_of(pid):
+        assert time.monotonic() < deadline, f"helpers or keepers are left: {helpers_of(pid)}"
+        time.sleep(0.01)
+
+
 def agents_of(program: str) -> list[int]:
     """The pids of living agents in the mm of a process of ``program``."""
     found = []
