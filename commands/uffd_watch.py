@@ -8,6 +8,10 @@ from pagezap.commands.framework.command import Command, Result
 from pagezap.commands.framework.options import ONE_RANGE_OPTION, Operands, Option
 from pagezap.debugger.errors import PagezapError, UnsupportedError, UsageError
 
+PAGE = 4096
+THREAD_DATA = 4096
+"""Bytes from a pthread_t in which glibc has the area of rseq(2)."""
+
 if TYPE_CHECKING:
     from pagezap.commands.framework.parser import Arguments
     from pagezap.commands.memory.target import Target
@@ -103,7 +107,9 @@ Where that fails the hit is reported."""
         _check_memory(target, ours=scene.session is not None)
         if thread is not None:
             _check_thread(context, thread)
-        note = _check_condition(context, condition) if condition is not None else ""
+        notes = [_note_on_threads(context, target)]
+        if condition is not None:
+            notes.append(_check_condition(context, condition))
         if not trace:
             context.debugger.check_modes(stops=True)
         session = scene.require_session()
@@ -119,7 +125,23 @@ Where that fails the hit is reported."""
                 ignore=ignore or 0,
                 temporary=arguments.flag("temporary"),
             )
-        return WatchResult(watch, note)
+        return WatchResult(watch, "\n".join(filter(None, notes)))
+
+
+def _note_on_threads(context: Context, target: Target) -> str:
+    """Say where a thread's own data lie, which the kernel writes to; see rseq(2).
+
+    It does so whenever the thread was preempted, and the page is open for a while then.
+    """
+    first, last = target.start // PAGE, (target.start + target.length - 1) // PAGE
+    for handle in context.debugger.thread_handles():
+        if first <= (handle + THREAD_DATA) // PAGE and handle // PAGE <= last:
+            return (
+                "Note: a thread's own data lie on a page of it, which the kernel writes to often: "
+                "most writes of the program there go unreported. "
+                "Start it with GLIBC_TUNABLES=glibc.pthread.rseq=0 to have them all"
+            )
+    return ""
 
 
 def _check_memory(target: Target, *, ours: bool) -> None:

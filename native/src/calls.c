@@ -1,4 +1,5 @@
-/* Which system calls a signal cannot cut short once they write to the caller's memory. */
+/* What system calls do to the caller's memory, and a signal to them meanwhile. */
+#include <linux/futex.h>
 #include <stdio.h>
 
 #include "pagezap/pagezap.h"
@@ -81,4 +82,28 @@ bool pz_call_stops_at_end(struct pz_session *s, const char *line)
 		return false;
 	snprintf(path, sizeof(path), "fd/%d", (int)a[0]);
 	return pz_proc_plain_file(s->options.pid, path);
+}
+
+/*
+ * Whether the call of this line only names memory: futex(2) has the kernel look the page up as
+ * for a write (mm/gup.c), and faults at its first byte, where no word is written.
+ */
+bool pz_call_only_looks(const char *line)
+{
+	unsigned long address, op;
+	int number;
+
+	if (sscanf(line, "%d %lx %lx", &number, &address, &op) < 3 || number != SYS_futex)
+		return false;
+	switch (op & ~(unsigned long)(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME)) {
+	case FUTEX_WAIT:
+	case FUTEX_WAKE:
+	case FUTEX_REQUEUE:
+	case FUTEX_CMP_REQUEUE:
+	case FUTEX_WAIT_BITSET:
+	case FUTEX_WAKE_BITSET:
+		return true;
+	default:
+		return false;
+	}
 }

@@ -233,6 +233,16 @@ static void foreign(struct pz_session *s, const struct pz_fault *f, const struct
 	open_page(s, page, wp, true, true);
 }
 
+/* Nothing is written: the page is open until the thread sleeps in its call, or for a while. */
+static void open_to_look(struct pz_session *s, const struct pz_fault *f)
+{
+	uint64_t page = pz_page_down(f->address);
+
+	open_page(s, page, is_wp(f), is_write(f), true);
+	if (!pz_await_asleep(s, f->tid) || pz_uffd_protect(s->uffd, page, PZ_PAGE, true, false))
+		pz_rearm_soon(s, page, f->tid);
+}
+
 static void trace(struct pz_session *s, const struct pz_fault *f, const struct pz_watch *w,
 		  bool exact, char *line)
 {
@@ -284,6 +294,10 @@ void pz_fault_handle(struct pz_session *s, const struct pz_fault *f)
 		return;
 	}
 	kernel = pz_line_in_call(line);
+	if (kernel && pz_call_only_looks(line)) {
+		open_to_look(s, f);
+		return;
+	}
 	if (stopping && !pz_may_stop(s, f->tid))
 		stopping = false;
 	if (stopping && kernel) {

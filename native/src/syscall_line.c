@@ -77,6 +77,19 @@ static bool line_of_call(struct pz_session *s, pid_t tid, char *line, size_t siz
 	return true;
 }
 
+/* Whether a thread that was woken soon sleeps again, elsewhere. */
+bool pz_await_asleep(struct pz_session *s, pid_t tid)
+{
+	char line[PZ_LINE];
+
+	for (uint64_t end = pz_now_us() + READS_US; pz_now_us() < end; sched_yield()) {
+		if (pz_cache_read(&s->syscall_files, s->options.pid, tid, line, sizeof(line)) > 0 &&
+		    !pz_line_running(line))
+			return true;
+	}
+	return false;
+}
+
 /*
  * The line of a call that has been let go on: where a signal waits for its end, the thread stops
  * there for the debugger, still in the call by its registers. Else the line stays as it is.

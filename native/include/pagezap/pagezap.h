@@ -69,6 +69,7 @@ bool pz_line_unknown(const char *line);
 bool pz_line_signalled(const char *line);
 uint64_t pz_line_pc(const char *line);
 /* Fault thread, lock held. */
+bool pz_await_asleep(struct pz_session *s, pid_t tid);
 void pz_line_of_stopped(struct pz_session *s, pid_t tid, char *line, size_t size);
 int pz_syscall_line(struct pz_session *s, const struct pz_fault *f, char *line, size_t size);
 
@@ -196,7 +197,8 @@ struct pz_open_page *pz_open_for(struct pz_session *s, uint64_t page, pid_t tid)
 void pz_rearm_tick(struct pz_session *s);
 void pz_rearm(struct pz_session *s, struct pz_pages *p);
 
-/* calls.c: what a signal does to a system call. */
+/* calls.c: what system calls do to memory, and a signal to them. */
+bool pz_call_only_looks(const char *line);
 bool pz_call_stops_at_end(struct pz_session *s, const char *line);
 
 /* hits.c: stops, and the end of system calls that were watched. */
