@@ -16,6 +16,7 @@ from pagezap.debugger import procfs
 from pagezap.debugger.api import Stop, Thread
 from pagezap.debugger.backends.gdb_hooks import define_hook
 from pagezap.debugger.backends.gdb_interrupts import Interrupts
+from pagezap.debugger.backends.gdb_language import hexadecimal
 from pagezap.debugger.backends.gdb_show import is_silent, print_stop
 from pagezap.debugger.backends.gdb_signals import STOP_SIGNAL, is_foreign
 from pagezap.debugger.errors import PagezapError
@@ -243,7 +244,8 @@ class Events:
         for number in [each.num for each in gdb.inferiors() if each.pid]:
             with contextlib.suppress(gdb.error):
                 if number != gdb.selected_inferior().num:
-                    gdb.execute(f"inferior {number}", to_string=True)
+                    with hexadecimal():
+                        gdb.execute(f"inferior {number:#x}", to_string=True)
                 self.releasing(ending=True)
 
     def _on_new_program(self, _event: Any) -> None:

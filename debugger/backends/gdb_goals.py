@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import gdb
 
+from pagezap.debugger.backends.gdb_language import hexadecimal
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,7 +27,8 @@ class Goal(gdb.Breakpoint):  # type: ignore[misc]
 
     def __init__(self, address: int, frame: Any, thread: int) -> None:
         """Make it; ``thread`` is gdb's global number."""
-        super().__init__(f"*{address:#x}", internal=True)
+        with hexadecimal():
+            super().__init__(f"*{address:#x}", internal=True)
         self.silent = True
         self.thread = thread
         self._frame = frame
@@ -43,7 +46,8 @@ class Exit(gdb.Breakpoint):  # type: ignore[misc]
 
     def __init__(self, caller: Any, thread: int) -> None:
         """Make it where ``caller``, a frame of its own, goes on."""
-        super().__init__(f"*{caller.pc():#x}", internal=True)
+        with hexadecimal():
+            super().__init__(f"*{caller.pc():#x}", internal=True)
         self.silent = True
         self.thread = thread
         self.passed = False

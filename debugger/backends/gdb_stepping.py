@@ -38,6 +38,7 @@ from pagezap.debugger.backends.gdb_goals import (
     until_goals,
 )
 from pagezap.debugger.backends.gdb_hooks import define_hook
+from pagezap.debugger.backends.gdb_language import hexadecimal
 from pagezap.debugger.backends.gdb_signals import STOP_SIGNAL
 from pagezap.debugger.backends.gdb_symbols import frame_text
 from pagezap.debugger.errors import InjectionError
@@ -358,7 +359,7 @@ class Stepping:
         frame = gdb.newest_frame()
         if breakpoints_at(frame.pc()):
             goal = Goal(frame.pc(), None, course.thread)
-            with alone():
+            with alone(), hexadecimal():
                 stop = run_to([goal], lambda _: run(f"jump *{frame.pc():#x}"))
             if stop is not None:
                 return stop

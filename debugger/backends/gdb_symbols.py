@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gdb
 
 from pagezap.debugger.api import Location
+from pagezap.debugger.backends.gdb_language import hexadecimal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,8 @@ LAST_NAME = re.compile(r"[^\W\d]\w*$")
 def _info_symbol(address: int) -> tuple[str, int] | None:
     """Return the symbol that an address is in, and the offset from its start."""
     try:
-        text = gdb.execute(f"info symbol {address}", to_string=True)
+        with hexadecimal():
+            text = gdb.execute(f"info symbol {address:#x}", to_string=True)
     except gdb.error:
         return None
     found = INFO_SYMBOL.match(text)
