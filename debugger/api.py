@@ -209,6 +209,10 @@ class Debugger(Protocol):
     def locate(self, pc: int) -> Location:
         """Resolve a program counter to function, file and line."""
 
+    def symbol_address(self, name: str) -> int | None:
+        """Return where what the symbol table has under ``name`` is, whatever the language that
+        the user has chosen; None where there is no such symbol."""
+
     def name_address(self, address: int) -> str | None:
         """Return the name of the data object at ``address`` (``table[513].next``,
         ``table+16``) or None."""

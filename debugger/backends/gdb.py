@@ -270,6 +270,12 @@ class GdbDebugger:
 
         return gdb_symbols.locate(pc)
 
+    def symbol_address(self, name: str) -> int | None:
+        """See Debugger."""
+        from pagezap.debugger.backends import gdb_symbols
+
+        return gdb_symbols.symbol_address(name)
+
     def name_address(self, address: int) -> str | None:
         """See Debugger."""
         from pagezap.debugger.backends import gdb_symbols

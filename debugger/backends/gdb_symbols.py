@@ -13,6 +13,7 @@ from pagezap.debugger.backends.gdb_language import hexadecimal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+INFO_ADDRESS = re.compile(r" at (?:address )?(?P<address>0x[0-9a-f]+)")
 INFO_SYMBOL = re.compile(
     r"(?:~\")?(?P<name>.+?)(?: \+ (?P<offset>\d+))? in section (?P<section>\S+)"
 )
@@ -63,6 +64,16 @@ def _function(pc: int) -> tuple[str | None, int]:
             name, start = block.function.print_name, block.start
         block = block.superblock
     return name, pc - start
+
+
+def symbol_address(name: str) -> int | None:
+    """Return where what has a name in the symbol table is, be it known to no language."""
+    try:
+        text = gdb.execute(f"info address {name}", to_string=True)
+    except gdb.error:
+        return None
+    found = INFO_ADDRESS.search(text)
+    return int(found["address"], 16) if found else None
 
 
 def name_address(address: int) -> str | None:
@@ -191,8 +202,5 @@ def _distance(name: str) -> int:
     if not PLAIN_NAME.fullmatch(name):
         # As an expression it may be a call.
         return 3
-    try:
-        address = int(gdb.parse_and_eval(f"(long)&{name}"))
-    except (gdb.error, OverflowError):
-        return 3
-    return 2 if gdb.solib_name(address) is None else 3
+    address = symbol_address(name)
+    return 2 if address is not None and gdb.solib_name(address) is None else 3

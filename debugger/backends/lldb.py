@@ -258,6 +258,12 @@ class LldbDebugger:
 
         return lldb_symbols.locate(self.native.GetSelectedTarget(), pc)
 
+    def symbol_address(self, name: str) -> int | None:
+        """See Debugger."""
+        from pagezap.debugger.backends import lldb_symbols
+
+        return lldb_symbols.symbol_address(self.native.GetSelectedTarget(), name)
+
     def name_address(self, address: int) -> str | None:
         """See Debugger."""
         from pagezap.debugger.backends import lldb_symbols

@@ -128,6 +128,15 @@ def locate(target: Any, pc: int) -> Location:
     return Location(pc, name, offset, file.fullpath or file.GetFilename(), entry.GetLine() or None)
 
 
+def symbol_address(target: Any, name: str) -> int | None:
+    """Return where what has a name in the symbol table is."""
+    for context in target.FindSymbols(name):
+        address = context.GetSymbol().GetStartAddress().GetLoadAddress(target)
+        if address != lldb.LLDB_INVALID_ADDRESS:
+            return int(address)
+    return None
+
+
 def name_address(target: Any, address: int) -> str | None:
     """Name a static object by its symbol and the member at the address."""
     resolved = target.ResolveLoadAddress(address)
