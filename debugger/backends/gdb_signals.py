@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gdb
 
 from pagezap.debugger.backends.gdb_hooks import define_hook
+from pagezap.debugger.backends.gdb_language import assign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,7 +142,7 @@ class Signals:
             gdb.execute(f"queue-signal {held.name}", to_string=True)
             if held.siginfo is not None:
                 gdb.set_convenience_variable(SAVED, held.siginfo)
-                gdb.execute(f"set var $_siginfo = ${SAVED}", to_string=True)
+                assign("$_siginfo", f"${SAVED}")
         self._at[tid] = held.name
         for name in held.more:
             # A Ctrl-C for one, which gdb lets nobody have.

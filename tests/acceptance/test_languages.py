@@ -37,6 +37,26 @@ int main(void)
     return number[0] == 7 && sum() == before ? 0 : 3;
 }
 """
+QUEUED = """
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+static volatile int value;
+static char block[1 << 14] __attribute__((aligned(4096)));
+static void handler(int number, siginfo_t *info, void *context)
+{
+    value = info->si_code == SI_QUEUE ? info->si_value.sival_int : -1;
+}
+int main(void)
+{
+    struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO};
+    sigaction(SIGUSR1, &action, 0);
+    block[5] = 1;
+    sigqueue(getpid(), SIGUSR1, (union sigval){.sival_int = 42});
+    return value == 42 && block[5] == 1 ? 0 : 3;
+}
+"""
+LANGUAGES = ["ada", "modula-2", "pascal", "rust"]
 SETTINGS = [
     "set input-radix 16", "set input-radix 8", "set language pascal", "set language ada",
     "set language rust", "set language modula-2",
@@ -92,3 +112,14 @@ def test_an_array_is_watched_in_pascal(batch, program):
     )
     (hit,) = hits.shown(output.stdout)
     assert hit.new == (7).to_bytes(8, "little")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_signal_keeps_its_value(batch, tmp_path, language):
+    output = batch.run(
+        ["break main", "run", "set var $block = (long)block", "handle SIGUSR1 stop", "continue",
+         f"set language {language}", "zap --keep $block, +16K", "continue"],
+        program=[programs.compile_c(tmp_path, QUEUED)],
+    )  # fmt: skip
+    assert "received signal SIGUSR1" in output.parts[4]
+    assert "exited normally" in output.parts[-1], output
