@@ -20,8 +20,8 @@ NUMERIC = frozenset(
         gdb.TYPE_CODE_PTR,
     }
 )
-UNKNOWN = ('No symbol "', "No frame is currently executing")
-"""How gdb's words begin where a name is not known in the selected frame."""
+UNKNOWN = ('No symbol "', "No symbol '", 'No definition of "', "No frame is currently executing")
+"""How gdb's words begin where a name is not known in the selected frame: C, Rust, Ada."""
 
 
 def evaluate(expression: str) -> Value:

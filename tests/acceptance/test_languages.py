@@ -123,3 +123,15 @@ def test_a_signal_keeps_its_value(batch, tmp_path, language):
     )  # fmt: skip
     assert "received signal SIGUSR1" in output.parts[4]
     assert "exited normally" in output.parts[-1], output
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_condition_may_name_what_is_not_known_yet(batch, program, language):
+    output = batch.run(
+        ["break ready", "run", "set var $number = (long)number", f"set language {language}",
+         "uffd-watch --json --condition unknown_here $number, +8K", "kill"],
+        program=[program],
+    )  # fmt: skip
+    made = output.json(4)
+    assert made["ok"], output
+    assert made["note"].endswith("the condition is tried at each hit")
