@@ -3,7 +3,7 @@
 The pieces: one area with the agent's code and stacks, one page shared with the helper
 (the mailbox), a userfaultfd, and the agent, a task that shares the inferior's memory.
 All by injected system calls, in a stopped inferior, with its other threads held.
-See userfaultfd(2), memfd_create(2), clone(2).
+See userfaultfd(2), memfd_create(2), clone(2), PR_SET_CHILD_SUBREAPER in prctl(2).
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pagezap.debugger import procfs
 from pagezap.debugger.errors import InjectionError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pagezap.debugger.api import Debugger
     from pagezap.debugger.inject import Injector
 
@@ -31,6 +33,7 @@ F_DUPFD_CLOEXEC = 1030
 WALL = 0x40000000
 CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND = 0x100, 0x200, 0x400, 0x800
 CLONE_UNTRACED = 0x800000
+PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
 AGENT_FLAGS = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_UNTRACED
 """The agent shares the descriptors, so that it can close ours in the inferior, and the
 signal handlers, so that it can guard the inferior against a dead debugger's SIGTRAP."""
@@ -64,12 +67,32 @@ def install(debugger: Debugger, injector: Injector, agent_image: bytes) -> Insta
         uffd = _move_up(call, undo, pid, call.syscall("userfaultfd", O_CLOEXEC | O_NONBLOCK))
         debugger.write_memory(code, agent_image)
         call.syscall("mprotect", code, PAGE, PROT_READ | PROT_EXEC)
-        between = call.clone_agent(code, mailbox, AGENT_FLAGS)
-        # Its death by a fault, where its code is unmapped first, would take the inferior along.
-        undo.callback(_end_agent, debugger, mailbox)
-        call.syscall("wait4", between, 0, WALL, 0)
+        with _no_subreaper(debugger, call, mailbox):
+            between = call.clone_agent(code, mailbox, AGENT_FLAGS)
+            # Its death by a fault, where its code is unmapped first, would take the inferior along.
+            undo.callback(_end_agent, debugger, mailbox)
+            call.syscall("wait4", between, 0, WALL, 0)
         undo.pop_all()
     return Installed(code, mailbox, uffd, command)
+
+
+@contextlib.contextmanager
+def _no_subreaper(debugger: Debugger, call: Injector, mailbox: int) -> Iterator[None]:
+    """Keep the inferior from inheriting the agent, at whose end it would get a SIGCHLD.
+
+    The kernel hands the children of a task that ends to the nearest subreaper above it.
+    """
+    place = mailbox + PAGE // 2
+    call.syscall("prctl", PR_GET_CHILD_SUBREAPER, place, 0, 0, 0)
+    is_subreaper = any(debugger.read_memory(place, 4))
+    debugger.write_memory(place, bytes(4))
+    if is_subreaper:
+        call.syscall("prctl", PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+    try:
+        yield
+    finally:
+        if is_subreaper:
+            call.syscall("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _move_up(call: Injector, undo: ExitStack, pid: int, descriptor: int) -> int:
