@@ -206,6 +206,13 @@ class Debugger(Protocol):
         debugger's own words on a bad expression, its kind ``no-symbol`` where a name in it
         is not known in that frame."""
 
+    def is_true(self, expression: str) -> bool:
+        """Return whether a number or pointer is not zero, evaluated as ``evaluate`` does.
+
+        Raises UsageError, its kind ``no-scalar`` for a value of another type, ``optimized-out``
+        for one that the program does not have there.
+        """
+
     def locate(self, pc: int) -> Location:
         """Resolve a program counter to function, file and line."""
 

@@ -264,6 +264,12 @@ class GdbDebugger:
 
         return gdb_values.evaluate(expression)
 
+    def is_true(self, expression: str) -> bool:
+        """See Debugger."""
+        from pagezap.debugger.backends import gdb_values
+
+        return gdb_values.is_true(expression)
+
     def locate(self, pc: int) -> Location:
         """See Debugger."""
         from pagezap.debugger.backends import gdb_symbols

@@ -18,8 +18,10 @@ NUMERIC = frozenset(
         gdb.TYPE_CODE_ENUM,
         gdb.TYPE_CODE_FLAGS,
         gdb.TYPE_CODE_PTR,
+        gdb.TYPE_CODE_RANGE,
     }
 )
+SCALAR = NUMERIC | {gdb.TYPE_CODE_FLT, gdb.TYPE_CODE_DECFLOAT}
 UNKNOWN = ('No symbol "', "No symbol '", 'No definition of "', "No frame is currently executing")
 """How gdb's words begin where a name is not known in the selected frame: C, Rust, Ada."""
 
@@ -38,6 +40,22 @@ def evaluate(expression: str) -> Value:
             is_pointer=kind.code == gdb.TYPE_CODE_PTR,
         )
     except (gdb.error, OverflowError) as error:
+        raise _refusal(error) from error
+
+
+def is_true(expression: str) -> bool:
+    """Return whether a number or pointer is not zero. Raises UsageError."""
+    try:
+        value, kind = _plain(gdb.parse_and_eval(expression))
+        if kind.code not in SCALAR:
+            raise UsageError(
+                f"{expression} ({_type_name(value.type)}) is neither a number nor a pointer",
+                kind="no-scalar",
+            )
+        if value.is_optimized_out:
+            raise UsageError(f"{expression} has been optimized out", kind="optimized-out")
+        return bool(value)
+    except gdb.error as error:
         raise _refusal(error) from error
 
 

@@ -252,6 +252,12 @@ class LldbDebugger:
 
         return lldb_symbols.evaluate(self.native.GetSelectedTarget(), expression)
 
+    def is_true(self, expression: str) -> bool:
+        """See Debugger."""
+        from pagezap.debugger.backends import lldb_symbols
+
+        return lldb_symbols.is_true(self.native.GetSelectedTarget(), expression)
+
     def locate(self, pc: int) -> Location:
         """See Debugger."""
         from pagezap.debugger.backends import lldb_symbols

@@ -44,6 +44,14 @@ def evaluate(target: Any, text: str) -> Value:
     return _single(target, text)
 
 
+def is_true(target: Any, text: str) -> bool:
+    """See Debugger."""
+    native = _native(target, text)
+    if not native.GetType().GetCanonicalType().GetTypeClass() & INTEGERS:
+        raise UsageError(f"{text} is neither a number nor a pointer", kind="no-scalar")
+    return any(native.GetData().uint8s)
+
+
 def _single(target: Any, text: str) -> Value:
     native = _native(target, text.strip())
     kind = native.GetType()
