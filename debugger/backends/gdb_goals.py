@@ -73,8 +73,12 @@ def run_to(goals: list[Goal], run: Callable[[str], Stop]) -> Stop | None:
     return stop
 
 
-def until_goals(text: str) -> dict[int, bool]:
+def until_goals() -> dict[int, bool]:
     """Return the addresses of gdb's ``until`` breakpoints and whether they want one frame."""
+    command = "maint info breakpoints"
+    if not gdb.parameter("print address"):
+        command = f"with print address on -- {command}"
+    text = gdb.execute(command, to_string=True)
     found: dict[int, bool] = {}
     address = None
     for line in text.splitlines():

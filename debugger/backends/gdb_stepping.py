@@ -167,7 +167,7 @@ class Stepping:
         if course is None or course.command not in PLACES or self._goals is not None:
             return
         with contextlib.suppress(gdb.error):
-            self._goals = until_goals(gdb.execute("maint info breakpoints", to_string=True))
+            self._goals = until_goals()
             if course.outer:
                 self._goals.pop(course.outer[0][1], None)
 
