@@ -235,6 +235,9 @@ class Debugger(Protocol):
     def write(self, text: str) -> None:
         """Print ``text`` on the debugger's console."""
 
+    def warn(self, text: str) -> None:
+        """Print ``text`` beside what a command prints, as the debugger prints errors."""
+
     def confirm(self, question: str) -> bool:
         """Ask the user where the debugger asks (interactive, confirm on); else True."""
 

@@ -102,7 +102,7 @@ class Session:
             lost = self.client.hide().lost
             self._shown = False
             if lost:
-                self._debugger.write(
+                self._debugger.warn(
                     f"pagezap: {lost} kept page{'s' * (lost > 1)} could not be taken away again "
                     "and stay resident\n"
                 )

@@ -305,6 +305,10 @@ class GdbDebugger:
         """See Debugger."""
         gdb.write(text)
 
+    def warn(self, text: str) -> None:
+        """See Debugger."""
+        gdb.write(text, gdb.STDERR)
+
     def confirm(self, question: str) -> bool:
         """See Debugger."""
         if not self.interactive() or not gdb.parameter("confirm"):

@@ -295,6 +295,11 @@ class LldbDebugger:
             self.native.GetOutputFile().Write(text.encode())
             self.native.GetOutputFile().Flush()
 
+    def warn(self, text: str) -> None:
+        """See Debugger."""
+        self.native.GetErrorFile().Write(text.encode())
+        self.native.GetErrorFile().Flush()
+
     def confirm(self, question: str) -> bool:
         """See Debugger."""
         if not self.interactive() or not _setting(self.native, "auto-confirm", "false"):
