@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pagezap.commands.session import install, preflight
@@ -155,9 +155,7 @@ class Session:
         if self._stopped:
             self.show()
             self._take_signals_back()
-        refaulted = self.client.release()
-        self.client.close()
-        return refaulted
+        return self.client.release()
 
     def _take_signals_back(self) -> None:
         """Consume the helper's stop signals that are still on their way to a thread.
@@ -171,16 +169,15 @@ class Session:
         if not self.watches.armed:
             return
         selected = self._debugger.selected_thread()
-        self.client.detaching(True)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._debugger.select_thread, selected)
+            self.client.detaching(True)
+            undo.callback(self.client.detaching, False)
             for thread in self._debugger.threads():
                 self._debugger.select_thread(thread)
                 # A thread that may not or cannot make a call keeps its signal; the others go on.
                 with suppress(UnsupportedError, InjectionError):
                     Injector(self._debugger).take_signal("SIGSTOP")
-        finally:
-            self._debugger.select_thread(selected)
-            self.client.detaching(False)
 
 
 def create(debugger: Debugger, *, no_move: bool = False) -> Session:
