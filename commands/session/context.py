@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pagezap.debugger import procfs
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from pagezap.commands.session.hits import HitLog
     from pagezap.commands.session.session import Session
@@ -22,6 +22,8 @@ class ReleaseResult(NamedTuple):
     had_session: bool
     refaulted: int = 0
     """Pages brought back."""
+    left: Sequence[str] = ()
+    """What could not be taken out of the inferior."""
 
 
 class Context:
@@ -56,10 +58,11 @@ class Context:
                 self._left = None
         return session
 
-    def release(self) -> ReleaseResult:
+    def release(self, *, ending: bool = False) -> ReleaseResult:
         """Bring everything of the current inferior back and leave nothing of ours.
 
-        Where that is refused the session stays as it is, to be released once more.
+        Where that is refused the session stays as it is, to be released once more. A debugger
+        that is ``ending`` makes no steps for it.
         """
         from pagezap.native.control import HelperGoneError
 
@@ -74,7 +77,8 @@ class Context:
                 self._forget(session.pid)
                 raise
             self._forget(session.pid)
-        return ReleaseResult(had_session=True, refaulted=refaulted)
+            left = session.remove_rest(ending=ending)
+        return ReleaseResult(had_session=True, refaulted=refaulted, left=left)
 
     def _forget(self, pid: int) -> None:
         """Drop the session of a process; a helper that still serves it releases it then."""
@@ -183,10 +187,11 @@ class Context:
             return
         with self._losing(session):
             if ending and session.watches.armed:
-                del self._sessions[session.pid]
-                session.client.close()
-            else:
-                self.release()
+                self._forget(session.pid)
+                return
+            left = self.release(ending=ending).left
+            if left:
+                self.debugger.warn(f"pagezap: left in the inferior: {', '.join(left)}\n")
 
     def has(self, session: Session) -> bool:
         """Return whether a session has not ended."""

@@ -9,6 +9,8 @@ See userfaultfd(2), memfd_create(2), clone(2), PR_SET_CHILD_SUBREAPER in prctl(2
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +18,7 @@ from pagezap.debugger import procfs
 from pagezap.debugger.errors import InjectionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pagezap.debugger.api import Debugger
     from pagezap.debugger.inject import Injector
@@ -37,6 +39,9 @@ PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
 AGENT_FLAGS = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_UNTRACED
 """The agent shares the descriptors, so that it can close ours in the inferior, and the
 signal handlers, so that it can guard the inferior against a dead debugger's SIGTRAP."""
+
+SIGNAL_SET_LENGTH, SIGACTION_LENGTH = 8, 32
+"""Bytes of the kernel's sigset_t and struct sigaction on a 64-bit machine."""
 
 HIGH_DESCRIPTOR = 1000
 """Where our descriptor goes, out of the way of the program's, if its limit permits."""
@@ -119,15 +124,57 @@ def _quietly(call: Injector, name: str, *arguments: int) -> None:
         call.syscall(name, *arguments)
 
 
-def remove(debugger: Debugger, injector: Injector, installed: Installed) -> None:
-    """Take everything out again when no helper came to serve it.
+def own_ranges(installed: Installed) -> list[tuple[int, int]]:
+    """Return (start, length) in bytes of what was mapped."""
+    return [(installed.code, CODE_LENGTH), (installed.mailbox, PAGE)]
+
+
+def remove(
+    debugger: Debugger,
+    injector: Injector,
+    installed: Installed,
+    stashes: Iterable[tuple[int, int]] = (),
+) -> None:
+    """Take everything out again when no helper came to serve it, or left it.
 
     The agent ends with its process; it is found by its name among the tasks that share
     the inferior's memory, and its memory goes only after it has gone.
     """
+    pid = debugger.inferior().pid
     _end_agent(debugger, installed.mailbox)
     with injector.session() as call:
-        _quietly(call, "close", installed.uffd)
-        _quietly(call, "close", installed.command)
-        _quietly(call, "munmap", installed.mailbox, PAGE)
-        _quietly(call, "munmap", installed.code, CODE_LENGTH)
+        _remove_guard(debugger, call, installed)
+        for descriptor in descriptors_left(pid, installed):
+            _quietly(call, "close", descriptor)
+        for start, length in (*stashes, *own_ranges(installed)[::-1]):
+            _quietly(call, "munmap", start, length)
+
+
+def _remove_guard(debugger: Debugger, call: Injector, installed: Installed) -> None:
+    """Give SIGTRAP its default action back where the handler is the agent's."""
+    place = installed.mailbox + PAGE // 2
+    with contextlib.suppress(InjectionError):
+        call.syscall("rt_sigaction", signal.SIGTRAP, 0, place, SIGNAL_SET_LENGTH)
+        handler = int.from_bytes(debugger.read_memory(place, 8), "little")
+        if installed.code <= handler < installed.code + CODE_LENGTH:
+            debugger.write_memory(place, bytes(SIGACTION_LENGTH))
+            call.syscall("rt_sigaction", signal.SIGTRAP, place, 0, SIGNAL_SET_LENGTH)
+
+
+def descriptors_left(pid: int, installed: Installed) -> list[int]:
+    """Return those of our descriptors that the inferior still has."""
+    return [
+        number
+        for number, file in (
+            (installed.uffd, "anon_inode:[userfaultfd]"),
+            (installed.command, "/memfd:pagezap (deleted)"),
+        )
+        if _link(f"/proc/{pid}/fd/{number}") == file
+    ]
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
