@@ -13,6 +13,7 @@ from pagezap.debugger import procfs
 from pagezap.debugger.api import Inferior, Location, SavedRegisters, Stop, Thread, Value
 from pagezap.debugger.backends import gdb_alone, gdb_front_end, gdb_language
 from pagezap.debugger.backends.gdb_events import Events, thread_of
+from pagezap.debugger.backends.gdb_execute import execute
 from pagezap.debugger.backends.gdb_signals import Signals, StopCatch, all_stopping, is_foreign
 from pagezap.debugger.backends.gdb_target import check_live_and_local
 from pagezap.debugger.backends.gdb_values import WORD, words_of
@@ -184,7 +185,7 @@ class GdbDebugger:
         with self._events.ours():
             try:
                 with gdb_alone.alone(), gdb_alone.unnoticed():
-                    gdb_front_end.pass_result_on(gdb.execute("stepi", to_string=True))
+                    gdb_front_end.pass_result_on(execute("stepi"))
             except gdb.error as error:
                 raise InjectionError(f"A thread cannot be stepped ({words_of(error)})") from error
             stop = self._events.last_stop()
@@ -207,7 +208,7 @@ class GdbDebugger:
             self._signals.forget()
             try:
                 with self._events.interrupts.passed_on():
-                    text = gdb.execute(command, to_string=True)
+                    text = execute(command)
             except gdb.error as error:
                 raise InjectionError(f"The inferior cannot go on ({words_of(error)})") from error
             stop = self._events.last_stop()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gdb
 
+from pagezap.debugger.backends.gdb_execute import execute
 from pagezap.debugger.backends.gdb_language import hexadecimal
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def until_goals() -> dict[int, bool]:
     command = "maint info breakpoints"
     if not gdb.parameter("print address"):
         command = f"with print address on -- {command}"
-    text = gdb.execute(command, to_string=True)
+    text = execute(command)
     found: dict[int, bool] = {}
     address = None
     for line in text.splitlines():

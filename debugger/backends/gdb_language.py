@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import gdb
 
+from pagezap.debugger.backends.gdb_execute import execute
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,11 +23,11 @@ def hexadecimal() -> Iterator[None]:
         yield
         return
     language = gdb.parameter("language")
-    gdb.execute("set language c", to_string=True)
+    execute("set language c")
     try:
         yield
     finally:
-        gdb.execute(f"set language {language}", to_string=True)
+        execute(f"set language {language}")
 
 
 def _takes_hexadecimal() -> bool:
@@ -37,4 +39,4 @@ def _takes_hexadecimal() -> bool:
 
 def assign(variable: str, value: str) -> None:
     """Set a variable of gdb's as in C: an ``=`` compares in Ada, Pascal and Modula-2."""
-    gdb.execute(f"with language c -- set var {variable} = {value}", to_string=True)
+    execute(f"with language c -- set var {variable} = {value}")

@@ -26,6 +26,7 @@ from pagezap.debugger.backends.gdb_alone import (
     without_breakpoints,
 )
 from pagezap.debugger.backends.gdb_events import thread_of
+from pagezap.debugger.backends.gdb_execute import execute
 from pagezap.debugger.backends.gdb_goals import (
     Exit,
     Goal,
@@ -379,9 +380,9 @@ def _setting(name: str, value: str, *, where: str) -> Iterator[None]:
     """Change a setting of gdb's for the body, where it is as ``where`` says."""
     changed = gdb.parameter(name) == where
     if changed:
-        gdb.execute(f"set {name} {value}")
+        execute(f"set {name} {value}")
     try:
         yield
     finally:
         if changed:
-            gdb.execute(f"set {name} {where}")
+            execute(f"set {name} {where}")

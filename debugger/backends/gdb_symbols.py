@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gdb
 
 from pagezap.debugger.api import Location
+from pagezap.debugger.backends.gdb_execute import execute
 from pagezap.debugger.backends.gdb_language import hexadecimal
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def _info_symbol(address: int) -> tuple[str, int] | None:
     """Return the symbol that an address is in, and the offset from its start."""
     try:
         with hexadecimal():
-            text = gdb.execute(f"info symbol {address:#x}", to_string=True)
+            text = execute(f"info symbol {address:#x}")
     except gdb.error:
         return None
     found = INFO_SYMBOL.match(text)
@@ -69,7 +70,7 @@ def _function(pc: int) -> tuple[str | None, int]:
 def symbol_address(name: str) -> int | None:
     """Return where what has a name in the symbol table is, be it known to no language."""
     try:
-        text = gdb.execute(f"info address {name}", to_string=True)
+        text = execute(f"info address {name}")
     except gdb.error:
         return None
     found = INFO_ADDRESS.search(text)
@@ -150,13 +151,13 @@ def _field_at(kind: Any, offset: int) -> Any | None:
 
 def frame_text() -> str:
     """Return what gdb prints of the selected frame at a stop, with its source line."""
-    return FRAME_HEAD.sub("", gdb.execute("frame", to_string=True), count=1)
+    return FRAME_HEAD.sub("", execute("frame"), count=1)
 
 
 def frame_line() -> str:
     """Return the innermost frame's function, arguments and place, in one line."""
     # Not `with`: over MI gdb 18 tells of the changed setting amid the text.
-    text = gdb.execute("backtrace -frame-info location -no-filters 1", to_string=True)
+    text = execute("backtrace -frame-info location -no-filters 1")
     return FRAME_ADDRESS.sub("", FRAME_HEAD.sub("", " ".join(text.split()), count=1), count=1)
 
 
@@ -165,7 +166,7 @@ def complete(word: str) -> list[str]:
 
     Where they are too many, those that are nearest to the program come first.
     """
-    text = gdb.execute(f"complete print {word}", to_string=True)
+    text = execute(f"complete print {word}")
     lines = (line.removeprefix("print ") for line in text.splitlines())
     stem = LAST_NAME.search(word)
     head = word[: stem.start()] if stem else word
