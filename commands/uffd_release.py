@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pagezap.commands.framework.command import Command, Result
+from pagezap.debugger.errors import HelperError
 
 if TYPE_CHECKING:
     from pagezap.commands.framework.parser import Arguments
@@ -24,6 +25,12 @@ class ReleaseResult(Result):
         """
         self._released = released
         self._refaulted = max(released.refaulted, kept)
+        if released.left:
+            self.failure = HelperError(
+                f"Left in the inferior: {', '.join(released.left)}",
+                hint="Its agent was killed, and no system call could be made to remove them",
+                kind="left-behind",
+            )
 
     def json(self) -> dict[str, object]:
         """Return whether there was a session, and the pages brought back."""

@@ -85,6 +85,8 @@ class StatusResult(Result):
                 shown = ", ".join(f"{key} {item}" for key, item in value.items())
             elif isinstance(value, list):
                 shown = " ".join(map(str, value)) or "none"
+            elif value is None:
+                shown = "gone"
             lines.append(f"{name.replace('_', ' '):<15} {shown}")
         return "\n".join(lines)
 
@@ -96,7 +98,7 @@ class UffdStatus(Command):
     summary = "Show the helper, the agent, pages by state and counters"
     description = """\
 Without a session `helper' and `agent' are null and every number is 0; `inferior' is
-null where there is no process."""
+null where there is no process, `agent' also where somebody has killed it."""
 
     def run(self, context: Context, arguments: Arguments) -> Result:
         """Ask the helper."""
@@ -113,7 +115,7 @@ null where there is no process."""
                 "rss_kib": status.rss_kib,
                 "uptime_s": status.uptime_us / 1_000_000,
             },
-            "agent": {"pid": hello.agent_pid},
+            "agent": {"pid": hello.agent_pid} if _serves(hello.agent_pid) else None,
             "inferior": {"pid": session.pid},
             "features": [
                 name for bit, name in enumerate(FEATURES) if hello.uffd_features >> bit & 1
@@ -140,6 +142,13 @@ def _empty(context: Context) -> dict[str, object]:
         body["inferior"] = {"pid": context.debugger.inferior().pid}
     body.update(dict.fromkeys(NUMBERS, 0))
     return body
+
+
+def _serves(agent: int) -> bool:
+    """Return whether there is such an agent: somebody may have killed it."""
+    from pagezap.debugger import procfs
+
+    return procfs.alive(agent) and procfs.status(agent)["Name"] == procfs.AGENT_NAME
 
 
 def _page_size() -> int:

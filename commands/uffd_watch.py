@@ -52,9 +52,9 @@ program counter at the instruction after the write, or a system call. Bytes outs
 the range never stop it. With --trace accesses are recorded (see uffd-trace) and the
 inferior never stops; after a record its page goes unrecorded for a few milliseconds.
 
-A condition with blanks in it is written in quotes or parentheses. It is evaluated
-at each hit, in the frame of the access; $_uffd_watch and $_uffd_addr hold the hit.
-Where that fails the hit is reported."""
+A condition with blanks in it is written in quotes or parentheses. It is a number or
+a pointer, evaluated at each hit in the frame of the access; $_uffd_watch and
+$_uffd_addr hold the hit. Where that fails the hit is reported."""
     options = (
         Option("write", "writes; the default"),
         Option("read", "reads"),
@@ -204,12 +204,12 @@ def _check_thread(context: Context, number: int) -> None:
 def _check_condition(context: Context, condition: str) -> str:
     """Refuse a condition that is wrong; return a note on one with a name unknown here.
 
-    It may be a variable of the function that makes the access.
+    It may be a variable of the function that makes the access, or have a value only there.
     """
     try:
-        context.debugger.evaluate(condition)
+        context.debugger.is_true(condition)
     except PagezapError as error:
-        if error.kind == "no-symbol":
+        if error.kind in {"no-symbol", "optimized-out"}:
             return f"{error.message}: the condition is tried at each hit"
         raise UsageError(
             f"Condition {condition}: {error.message}",

@@ -206,8 +206,19 @@ class Debugger(Protocol):
         debugger's own words on a bad expression, its kind ``no-symbol`` where a name in it
         is not known in that frame."""
 
+    def is_true(self, expression: str) -> bool:
+        """Return whether a number or pointer is not zero, evaluated as ``evaluate`` does.
+
+        Raises UsageError, its kind ``no-scalar`` for a value of another type, ``optimized-out``
+        for one that the program does not have there.
+        """
+
     def locate(self, pc: int) -> Location:
         """Resolve a program counter to function, file and line."""
+
+    def symbol_address(self, name: str) -> int | None:
+        """Return where what the symbol table has under ``name`` is, whatever the language that
+        the user has chosen; None where there is no such symbol."""
 
     def name_address(self, address: int) -> str | None:
         """Return the name of the data object at ``address`` (``table[513].next``,
@@ -223,6 +234,9 @@ class Debugger(Protocol):
     # -- the user --------------------------------------------------------------
     def write(self, text: str) -> None:
         """Print ``text`` on the debugger's console."""
+
+    def warn(self, text: str) -> None:
+        """Print ``text`` beside what a command prints, as the debugger prints errors."""
 
     def confirm(self, question: str) -> bool:
         """Ask the user where the debugger asks (interactive, confirm on); else True."""

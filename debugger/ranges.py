@@ -263,7 +263,10 @@ class _Reader:
         if found:
             # Multiplied here: as an int of the program 4G would be 0.
             number = _literal(found[1]) * UNITS[found[2].lower()]
-            text = f"{text[: found.start()]}{number}"
+            if not found.start():
+                return number
+            # In hexadecimal: the debugger may take digits for another radix.
+            text = f"{text[: found.start()]}{number:#x}"
         else:
             found = SUFFIXED_GROUP.fullmatch(text)
             if found:

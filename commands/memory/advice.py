@@ -79,9 +79,6 @@ WITHOUT_LEADER = errno.EOPNOTSUPP
 PIDFD_SELF = (-10000, -10001)
 """PIDFD_SELF, whose value differs between kernels: thread group, then thread."""
 
-RED_ZONE = 512
-"""Bytes below the stack pointer that a thread may be using: 128, and a margin."""
-
 VECTORS = 64
 """Spans given in one call; the kernel takes 1024, but they must fit below the stack."""
 
@@ -192,11 +189,14 @@ def _all_at_once(debugger: Debugger, call: Injector, spans: Sequence[Span], advi
     """
     from struct import pack
 
-    stack = debugger.read_registers(["sp"])["sp"]
+    from pagezap.debugger.arch import for_machine
+
+    arch = for_machine(debugger.inferior().machine)
+    stack = debugger.read_registers([arch.stack_register])[arch.stack_register]
     for begin in range(0, len(spans), VECTORS):
         part = spans[begin : begin + VECTORS]
         vectors = b"".join(pack("<QQ", *span) for span in part)
-        place = (stack - RED_ZONE - len(vectors)) & ~0xF
+        place = (stack - arch.red_zone - len(vectors)) & ~0xF
         try:
             saved = debugger.read_memory(place, len(vectors))
             debugger.write_memory(place, vectors)

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from pagezap.debugger.maps import Mapping
     from pagezap.debugger.ranges import MemoryRange
 
-RED_ZONE = 512
-"""Bytes below the stack pointer that a thread may be using: 128, and a margin."""
-
 NO_MOVE = "PAGEZAP_NO_MOVE"
 """Environment variable that has new sessions keep pages by copying, as on older kernels."""
 
@@ -165,6 +162,9 @@ class Scene:
 
     def _stacks(self) -> Iterator[tuple[int, int, int]]:
         """Yield of each stack the start of its memory, the lowest byte in use, and its end."""
+        from pagezap.debugger.arch import for_machine
+
+        red_zone = for_machine(procfs.machine(self.pid)).red_zone
         pointers = sorted(set(self.stack_pointers()))
         blocks = threadlib.blocks(self.context.debugger)
         for area in cut(self.pid, self.mappings, 0, ranges.TOP):
@@ -173,7 +173,7 @@ class Scene:
                 own = next(each for each in self.mappings if each.start <= pointer < each.end)
                 above = [high for _, high in blocks if pointer < high <= following]
                 end = min(above, default=min(own.end, following))
-                yield own.start, max(own.start, pointer - RED_ZONE), end
+                yield own.start, max(own.start, pointer - red_zone), end
 
     def thread_library(self) -> list[tuple[int, int]]:
         """Return (start, end) of what the debugger's thread library reads at every stop."""

@@ -57,7 +57,7 @@ def spans(debugger: Debugger, mappings: Sequence[Mapping]) -> list[Span]:
         if first and mapping.offset == 0 and LIBRARY.fullmatch(mapping.path):
             found += _writable(debugger, mapping.start)
     for name in LISTS:
-        address = _address(debugger, name)
+        address = debugger.symbol_address(name)
         if address:
             found.append((address, address + 1))
     return joined(found)
@@ -70,17 +70,9 @@ def blocks(debugger: Debugger) -> list[Span]:
     return [(handle, handle + size) for handle in handles]
 
 
-def _address(debugger: Debugger, name: str) -> int | None:
-    """Return where a variable of the C library is, None where there is none."""
-    try:
-        return debugger.evaluate(f"&{name}").number
-    except PagezapError:
-        return None
-
-
 def _block_size(debugger: Debugger) -> int:
     """Return the bytes of a thread's control block, as libthread_db itself finds them out."""
-    address = _address(debugger, SIZE_SYMBOL)
+    address = debugger.symbol_address(SIZE_SYMBOL)
     if address:
         with suppress(PagezapError):
             return int.from_bytes(debugger.read_memory(address, 4), byteorder) or CONTROL_BLOCK

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pagezap.debugger import procfs
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from pagezap.commands.session.hits import HitLog
     from pagezap.commands.session.session import Session
@@ -22,6 +22,8 @@ class ReleaseResult(NamedTuple):
     had_session: bool
     refaulted: int = 0
     """Pages brought back."""
+    left: Sequence[str] = ()
+    """What could not be taken out of the inferior."""
 
 
 class Context:
@@ -56,18 +58,34 @@ class Context:
                 self._left = None
         return session
 
-    def release(self) -> ReleaseResult:
-        """Bring everything of the current inferior back and leave nothing of ours."""
+    def release(self, *, ending: bool = False) -> ReleaseResult:
+        """Bring everything of the current inferior back and leave nothing of ours.
+
+        Where that is refused the session stays as it is, to be released once more. A debugger
+        that is ``ending`` makes no steps for it.
+        """
+        from pagezap.native.control import HelperGoneError
+
         session = self.session()
         if session is None:
             return ReleaseResult(had_session=False)
         with self.debugger.uninterrupted():
-            del self._sessions[session.pid]
             self._keep_trace(session)
             try:
-                return ReleaseResult(had_session=True, refaulted=session.release())
-            finally:
-                self._rest()
+                refaulted = session.release()
+            except HelperGoneError:
+                self._forget(session.pid)
+                raise
+            self._forget(session.pid)
+            left = session.remove_rest(ending=ending)
+        return ReleaseResult(had_session=True, refaulted=refaulted, left=left)
+
+    def _forget(self, pid: int) -> None:
+        """Drop the session of a process; a helper that still serves it releases it then."""
+        session = self._sessions.pop(pid, None)
+        if session is not None:
+            session.client.close()
+            self._rest()
 
     def _rest(self) -> None:
         """Let the debugger show each stop again where no session awaits one of its own."""
@@ -150,12 +168,11 @@ class Context:
 
     def exited(self, pid: int) -> None:
         """Forget the session of a process that is gone; its helper ends by itself."""
-        session = self._sessions.pop(pid, None)
+        session = self._sessions.get(pid)
         if session is not None:
             # One that lives is another program now, to which the symbols belong.
             self._keep_trace(session, symbols=not procfs.alive(pid))
-            session.client.close()
-            self._rest()
+        self._forget(pid)
         # The debugger stops all others at an end.
         self._show_others(None)
 
@@ -170,10 +187,11 @@ class Context:
             return
         with self._losing(session):
             if ending and session.watches.armed:
-                del self._sessions[session.pid]
-                session.client.close()
-            else:
-                self.release()
+                self._forget(session.pid)
+                return
+            left = self.release(ending=ending).left
+            if left:
+                self.debugger.warn(f"pagezap: left in the inferior: {', '.join(left)}\n")
 
     def has(self, session: Session) -> bool:
         """Return whether a session has not ended."""
@@ -184,7 +202,7 @@ class Context:
 
 
 class _Losing:
-    """Turns a helper that has died into one line and a forgotten session.
+    """Turns what the helper refuses into one line, and one that has died into a forgotten session.
 
     Its keeper brings the kept pages back; nothing here may wait for it.
     """
@@ -199,14 +217,23 @@ class _Losing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: object
     ) -> bool:
-        if not isinstance(error, OSError):
+        from pagezap.native.control import ControlError, HelperGoneError
+
+        if not isinstance(error, ControlError):
             return False
         if not self._context.has(self._session):
             # It ended meanwhile.
             return True
-        self._context.exited(self._session.pid)
-        self._context.debugger.write(
-            f"pagezap: the helper of process {self._session.pid} has gone ({error}); "
-            "its watches are lost, kept pages are being brought back\n"
-        )
+        helper = f"pagezap: the helper of process {self._session.pid}"
+        if isinstance(error, HelperGoneError):
+            self._context.exited(self._session.pid)
+            self._context.debugger.warn(
+                f"{helper} has gone ({error}); "
+                "its watches are lost, kept pages are being brought back\n"
+            )
+        else:
+            self._context.debugger.warn(
+                f"{helper} refused {error.op.lower().replace('_', ' ')} ({error.strerror}); "
+                "what is kept and watched stays as it is now\n"
+            )
         return True

@@ -313,7 +313,7 @@ class HitHandler:
         self._debugger.set_convenience("_uffd_addr", write.address)
         if watch.condition is not None:
             try:
-                if not self._debugger.evaluate(watch.condition).number:
+                if not self._debugger.is_true(watch.condition):
                     return False
             except PagezapError as error:
                 # As gdb does for its own: an unevaluable condition stops, and says so.

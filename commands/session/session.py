@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pagezap.commands.session import install, preflight
 from pagezap.commands.session.hits import HitHandler, HitLog
 from pagezap.commands.session.watches import WatchTable
-from pagezap.debugger.errors import HelperError, InjectionError, UnsupportedError
+from pagezap.debugger.errors import (
+    HelperError,
+    InjectionError,
+    PagezapError,
+    RangeError,
+    UnsupportedError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,17 +45,15 @@ class Session:
         self._shown = False
         self._opened = False
         """Whether all is shown for the debugger's call of a function only."""
+        self._stashes: list[tuple[int, int]] = []
+        """The helper's own mappings when it was released."""
         self._stopped = True
         """Sessions are set up in a stopped inferior."""
 
     @property
     def own_ranges(self) -> list[tuple[int, int]]:
         """Our own mappings in the inferior, (start, length) in bytes."""
-        fixed = [
-            (self._installed.code, install.CODE_LENGTH),
-            (self._installed.mailbox, install.PAGE),
-        ]
-        return fixed + self.client.own()
+        return install.own_ranges(self._installed) + self.client.own()
 
     @property
     def shown(self) -> bool:
@@ -102,7 +106,7 @@ class Session:
             lost = self.client.hide().lost
             self._shown = False
             if lost:
-                self._debugger.write(
+                self._debugger.warn(
                     f"pagezap: {lost} kept page{'s' * (lost > 1)} could not be taken away again "
                     "and stay resident\n"
                 )
@@ -155,9 +159,33 @@ class Session:
         if self._stopped:
             self.show()
             self._take_signals_back()
-        refaulted = self.client.release()
-        self.client.close()
-        return refaulted
+        self._stashes = self.client.own()
+        return self.client.release()
+
+    def remove_rest(self, *, ending: bool) -> list[str]:
+        """Take out what the release left, whose agent somebody had killed; name what stays.
+
+        That takes steps, which a debugger that is ``ending`` does not make.
+        """
+        from pagezap.debugger.inject import Injector
+
+        rest = self._rest_of_ours() if self._stopped else []
+        if ending or not rest:
+            return rest
+        with suppress(PagezapError):
+            install.remove(self._debugger, Injector(self._debugger), self._installed, self._stashes)
+        return self._rest_of_ours()
+
+    def _rest_of_ours(self) -> list[str]:
+        """Name what is still in the inferior of what was ours."""
+        rest = [
+            f"descriptor {number}" for number in install.descriptors_left(self.pid, self._installed)
+        ]
+        for start, length in install.own_ranges(self._installed) + self._stashes:
+            with suppress(RangeError):
+                self._debugger.read_memory(start, 1)
+                rest.append(f"{start:#x}-{start + length:#x}")
+        return rest
 
     def _take_signals_back(self) -> None:
         """Consume the helper's stop signals that are still on their way to a thread.
@@ -171,16 +199,15 @@ class Session:
         if not self.watches.armed:
             return
         selected = self._debugger.selected_thread()
-        self.client.detaching(True)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._debugger.select_thread, selected)
+            self.client.detaching(True)
+            undo.callback(self.client.detaching, False)
             for thread in self._debugger.threads():
                 self._debugger.select_thread(thread)
                 # A thread that may not or cannot make a call keeps its signal; the others go on.
                 with suppress(UnsupportedError, InjectionError):
                     Injector(self._debugger).take_signal("SIGSTOP")
-        finally:
-            self._debugger.select_thread(selected)
-            self.client.detaching(False)
 
 
 def create(debugger: Debugger, *, no_move: bool = False) -> Session:

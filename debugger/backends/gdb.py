@@ -11,16 +11,17 @@ import gdb
 
 from pagezap.debugger import procfs
 from pagezap.debugger.api import Inferior, Location, SavedRegisters, Stop, Thread, Value
-from pagezap.debugger.backends import gdb_alone, gdb_front_end
+from pagezap.debugger.backends import gdb_alone, gdb_front_end, gdb_language
 from pagezap.debugger.backends.gdb_events import Events, thread_of
+from pagezap.debugger.backends.gdb_execute import execute
 from pagezap.debugger.backends.gdb_signals import Signals, StopCatch, all_stopping, is_foreign
 from pagezap.debugger.backends.gdb_target import check_live_and_local
+from pagezap.debugger.backends.gdb_values import WORD, words_of
 from pagezap.debugger.errors import (
     InjectionError,
     NoInferiorError,
     RangeError,
     UnsupportedError,
-    UsageError,
 )
 
 if TYPE_CHECKING:
@@ -30,20 +31,6 @@ if TYPE_CHECKING:
     from pagezap.debugger.api import CommandSpec, Listener
     from pagezap.debugger.backends.gdb_signals import Held
     from pagezap.debugger.backends.gdb_stepping import Stepping
-
-WORD = 2**64 - 1
-NUMERIC = frozenset(
-    {
-        gdb.TYPE_CODE_INT,
-        gdb.TYPE_CODE_CHAR,
-        gdb.TYPE_CODE_BOOL,
-        gdb.TYPE_CODE_ENUM,
-        gdb.TYPE_CODE_FLAGS,
-        gdb.TYPE_CODE_PTR,
-    }
-)
-UNKNOWN = ('No symbol "', "No frame is currently executing")
-"""How gdb's words begin where a name is not known in the selected frame."""
 
 
 class GdbDebugger:
@@ -139,7 +126,7 @@ class GdbDebugger:
             return bytes(gdb.selected_inferior().read_memory(address, length))
         except (gdb.error, OverflowError, ValueError) as error:
             raise RangeError(
-                f"Memory at {address:#x} cannot be read ({_words(error)})", kind="unreadable"
+                f"Memory at {address:#x} cannot be read ({words_of(error)})", kind="unreadable"
             ) from error
 
     def write_memory(self, address: int, data: bytes) -> None:
@@ -148,16 +135,15 @@ class GdbDebugger:
             gdb.selected_inferior().write_memory(address, data)
         except (gdb.error, OverflowError, ValueError) as error:
             raise RangeError(
-                f"Memory at {address:#x} cannot be written ({_words(error)})", kind="unwritable"
+                f"Memory at {address:#x} cannot be written ({words_of(error)})", kind="unwritable"
             ) from error
 
     def read_registers(self, names: Sequence[str]) -> dict[str, int]:
         """See Debugger."""
         try:
-            frame = gdb.newest_frame()
-            return {name: int(frame.read_register(name)) & WORD for name in names}
+            return {name: _register(name) for name in names}
         except (gdb.error, ValueError) as error:
-            raise InjectionError(f"Registers cannot be read ({_words(error)})") from error
+            raise InjectionError(f"Registers cannot be read ({words_of(error)})") from error
 
     def write_registers(self, values: Mapping[str, int]) -> None:
         """See Debugger."""
@@ -166,17 +152,18 @@ class GdbDebugger:
             for name, value in values.items():
                 self._write_register(name, value)
         except gdb.error as error:
-            raise InjectionError(f"Registers cannot be written ({_words(error)})") from error
+            raise InjectionError(f"Registers cannot be written ({words_of(error)})") from error
 
     @staticmethod
     def _write_register(name: str, value: int) -> None:
-        assignment = f"${name}={value}"
         with contextlib.suppress(gdb.error):
-            gdb.parse_and_eval(assignment)
-            if int(gdb.newest_frame().read_register(name)) & WORD == value & WORD:
+            gdb.parse_and_eval(f"${name}={value:#x}")
+            if _register(name) == value & WORD:
                 return
         # Ada and Pascal write an assignment in another way.
-        gdb.execute(f"with language c -- set var {assignment}", to_string=True)
+        gdb_language.assign(f"${name}", f"{value:#x}")
+        if _register(name) != value & WORD:
+            raise InjectionError(f"Register {name} cannot be written")
 
     def save_registers(self, names: Sequence[str]) -> SavedRegisters:
         """See Debugger."""
@@ -198,9 +185,9 @@ class GdbDebugger:
         with self._events.ours():
             try:
                 with gdb_alone.alone(), gdb_alone.unnoticed():
-                    gdb_front_end.pass_result_on(gdb.execute("stepi", to_string=True))
+                    gdb_front_end.pass_result_on(execute("stepi"))
             except gdb.error as error:
-                raise InjectionError(f"A thread cannot be stepped ({_words(error)})") from error
+                raise InjectionError(f"A thread cannot be stepped ({words_of(error)})") from error
             stop = self._events.last_stop()
         if stop.reason != "step":
             self._events.unshown = stop if stop.reason in {"signal", "breakpoint"} else None
@@ -221,9 +208,9 @@ class GdbDebugger:
             self._signals.forget()
             try:
                 with self._events.interrupts.passed_on():
-                    text = gdb.execute(command, to_string=True)
+                    text = execute(command)
             except gdb.error as error:
-                raise InjectionError(f"The inferior cannot go on ({_words(error)})") from error
+                raise InjectionError(f"The inferior cannot go on ({words_of(error)})") from error
             stop = self._events.last_stop()
             gdb_front_end.pass_stop_on(text, stop)
             return stop
@@ -274,33 +261,27 @@ class GdbDebugger:
     # -- expressions, symbols ------------------------------------------------------
     def evaluate(self, expression: str) -> Value:
         """See Debugger."""
-        try:
-            value = gdb.parse_and_eval(expression)
-            kind = value.type.strip_typedefs()
-            if kind.code in {gdb.TYPE_CODE_REF, getattr(gdb, "TYPE_CODE_RVALUE_REF", -1)}:
-                value = value.referenced_value()
-                kind = value.type.strip_typedefs()
-            address = None if value.is_optimized_out else value.address
-            number = int(value) if kind.code in NUMERIC and not value.is_optimized_out else None
-            return Value(
-                address=None if address is None else int(address) & WORD,
-                size=value.type.sizeof,
-                type_name=str(value.type),
-                number=number,
-                is_pointer=kind.code == gdb.TYPE_CODE_PTR,
-            )
-        except (gdb.error, OverflowError) as error:
-            words = _words(error)
-            unknown = words.startswith(UNKNOWN)
-            hint = "Give an address and a length" if "max-value-size" in words else ""
-            kind = "no-symbol" if unknown else "expression"
-            raise UsageError(words, hint=hint, kind=kind) from error
+        from pagezap.debugger.backends import gdb_values
+
+        return gdb_values.evaluate(expression)
+
+    def is_true(self, expression: str) -> bool:
+        """See Debugger."""
+        from pagezap.debugger.backends import gdb_values
+
+        return gdb_values.is_true(expression)
 
     def locate(self, pc: int) -> Location:
         """See Debugger."""
         from pagezap.debugger.backends import gdb_symbols
 
         return gdb_symbols.locate(pc)
+
+    def symbol_address(self, name: str) -> int | None:
+        """See Debugger."""
+        from pagezap.debugger.backends import gdb_symbols
+
+        return gdb_symbols.symbol_address(name)
 
     def name_address(self, address: int) -> str | None:
         """See Debugger."""
@@ -324,6 +305,10 @@ class GdbDebugger:
     def write(self, text: str) -> None:
         """See Debugger."""
         gdb.write(text)
+
+    def warn(self, text: str) -> None:
+        """See Debugger."""
+        gdb.write(text, gdb.STDERR)
 
     def confirm(self, question: str) -> bool:
         """See Debugger."""
@@ -390,6 +375,5 @@ class GdbDebugger:
             self._stepping.begins(command)
 
 
-def _words(error: BaseException) -> str:
-    """Return gdb's own words in one line, without a full stop."""
-    return " ".join(str(error).split()).rstrip(".")
+def _register(name: str) -> int:
+    return int(gdb.newest_frame().read_register(name)) & WORD

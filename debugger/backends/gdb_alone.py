@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import gdb
 
+from pagezap.debugger.backends.gdb_execute import execute
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -31,12 +33,12 @@ def alone() -> Iterator[None]:
     """Hold all threads but the selected one in the body."""
     locking = gdb.parameter("scheduler-locking")
     if locking != "on":
-        gdb.execute("set scheduler-locking on")
+        execute("set scheduler-locking on")
     try:
         yield
     finally:
         if locking != "on":
-            gdb.execute(f"set scheduler-locking {locking}")
+            execute(f"set scheduler-locking {locking}")
 
 
 @contextlib.contextmanager
@@ -44,12 +46,12 @@ def unnoticed() -> Iterator[None]:
     """Keep a step in the body from being printed, where gdb can."""
     quiet = _has_parameter(NOTIFICATIONS) and not gdb.parameter(NOTIFICATIONS)
     if quiet:
-        gdb.execute(f"set {NOTIFICATIONS} on")
+        execute(f"set {NOTIFICATIONS} on")
     try:
         yield
     finally:
         if quiet:
-            gdb.execute(f"set {NOTIFICATIONS} off")
+            execute(f"set {NOTIFICATIONS} off")
 
 
 def breakpoints_at(address: int) -> list[Any]:

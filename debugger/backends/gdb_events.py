@@ -14,8 +14,10 @@ import gdb
 
 from pagezap.debugger import procfs
 from pagezap.debugger.api import Stop, Thread
+from pagezap.debugger.backends.gdb_execute import TRACE, execute, untraced
 from pagezap.debugger.backends.gdb_hooks import define_hook
 from pagezap.debugger.backends.gdb_interrupts import Interrupts
+from pagezap.debugger.backends.gdb_language import hexadecimal
 from pagezap.debugger.backends.gdb_show import is_silent, print_stop
 from pagezap.debugger.backends.gdb_signals import STOP_SIGNAL, is_foreign
 from pagezap.debugger.errors import PagezapError
@@ -60,6 +62,8 @@ class Events:
         self._released: set[int] = set()
         self._caught: Stop | None = None
         """A stop at our catchpoint that is still to be told of."""
+        self._traced = False
+        """Whether commands were traced, and are not while the catchpoint's begin."""
         self._counts: dict[int, tuple[int, int]] = {}
         """The breakpoints' hits when what is ours began."""
         self._calls = 0
@@ -128,7 +132,8 @@ class Events:
         """
         self._caught = stop
         try:
-            gdb.execute("echo")
+            self._traced = bool(gdb.parameter(TRACE))
+            execute(f"set {TRACE} off" if self._traced else "echo")
         except gdb.error as error:
             # The user's commands failed.
             gdb.write(f"{error}\n", gdb.STDERR)
@@ -139,12 +144,16 @@ class Events:
     def serve(self) -> None:
         """Tell of the stop at our catchpoint, once."""
         stop, self._caught = self._caught, None
+        if self._traced:
+            self._traced = False
+            execute(f"set {TRACE} on")
         if stop is not None:
             self._tell_stopped(stop)
             ended = self.unshown or self._last
             if gdb.selected_inferior().pid and (ended is None or not is_silent(ended)):
                 # Left out where gdb prints nothing of a stop, or into a string of ours.
-                gdb.execute("display")
+                with untraced():
+                    gdb.execute("display")
 
     def _tell_stopped(self, stop: Stop) -> None:
         if self.listener is None or self._telling:
@@ -243,7 +252,8 @@ class Events:
         for number in [each.num for each in gdb.inferiors() if each.pid]:
             with contextlib.suppress(gdb.error):
                 if number != gdb.selected_inferior().num:
-                    gdb.execute(f"inferior {number}", to_string=True)
+                    with hexadecimal():
+                        execute(f"inferior {number:#x}")
                 self.releasing(ending=True)
 
     def _on_new_program(self, _event: Any) -> None:

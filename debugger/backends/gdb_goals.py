@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import gdb
 
+from pagezap.debugger.backends.gdb_execute import execute
+from pagezap.debugger.backends.gdb_language import hexadecimal
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,7 +28,8 @@ class Goal(gdb.Breakpoint):  # type: ignore[misc]
 
     def __init__(self, address: int, frame: Any, thread: int) -> None:
         """Make it; ``thread`` is gdb's global number."""
-        super().__init__(f"*{address:#x}", internal=True)
+        with hexadecimal():
+            super().__init__(f"*{address:#x}", internal=True)
         self.silent = True
         self.thread = thread
         self._frame = frame
@@ -43,7 +47,8 @@ class Exit(gdb.Breakpoint):  # type: ignore[misc]
 
     def __init__(self, caller: Any, thread: int) -> None:
         """Make it where ``caller``, a frame of its own, goes on."""
-        super().__init__(f"*{caller.pc():#x}", internal=True)
+        with hexadecimal():
+            super().__init__(f"*{caller.pc():#x}", internal=True)
         self.silent = True
         self.thread = thread
         self.passed = False
@@ -69,8 +74,12 @@ def run_to(goals: list[Goal], run: Callable[[str], Stop]) -> Stop | None:
     return stop
 
 
-def until_goals(text: str) -> dict[int, bool]:
+def until_goals() -> dict[int, bool]:
     """Return the addresses of gdb's ``until`` breakpoints and whether they want one frame."""
+    command = "maint info breakpoints"
+    if not gdb.parameter("print address"):
+        command = f"with print address on -- {command}"
+    text = execute(command)
     found: dict[int, bool] = {}
     address = None
     for line in text.splitlines():

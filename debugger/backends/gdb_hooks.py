@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gdb
 
+from pagezap.debugger.backends.gdb_execute import execute
+
 HOOK = """define {hook}
 python import pagezap.debugger.backends.gdb_calls as g; g.{call}
 end
@@ -20,6 +22,6 @@ def define_hook(command: str, call: str, purpose: str) -> None:
     *prefix, name = command.split()
     hook = " ".join([*prefix, f"hook-{name}"])
     try:
-        gdb.execute(f"show user {hook}", to_string=True)
+        execute(f"show user {hook}")
     except gdb.error:
-        gdb.execute(HOOK.format(hook=hook, call=call, purpose=purpose), to_string=True)
+        execute(HOOK.format(hook=hook, call=call, purpose=purpose))

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import gdb
 
+from pagezap.debugger.backends.gdb_execute import execute
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
@@ -94,7 +96,7 @@ class Interrupts:
     def _interrupt(self) -> None:
         """Interrupt the inferior where it runs, as gdb does where it sees Ctrl-C itself."""
         if self.taken() and any(each.is_running() for each in gdb.selected_inferior().threads()):
-            gdb.execute("interrupt")
+            execute("interrupt")
 
 
 @contextlib.contextmanager

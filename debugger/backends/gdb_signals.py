@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gdb
 
+from pagezap.debugger.backends.gdb_execute import execute
 from pagezap.debugger.backends.gdb_hooks import define_hook
+from pagezap.debugger.backends.gdb_language import assign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +58,7 @@ def handling(name: str) -> Handling:
 def _handlings(command: str) -> dict[str, Handling]:
     """Return the signals that a command of gdb's lists."""
     found = {}
-    for line in gdb.execute(command, to_string=True).splitlines():
+    for line in execute(command).splitlines():
         words = re.split(r"\s+", line.strip(), maxsplit=4)
         if len(words) == 5 and words[0].startswith("SIG"):
             stopped, printed, passed = (word == "Yes" for word in words[1:4])
@@ -76,12 +78,12 @@ def all_stopping() -> Iterator[None]:
             passing.setdefault("print" if each.printed else "noprint", []).append(name)
     changed = [name for names in passing.values() for name in names]
     if changed:
-        gdb.execute(f"handle {' '.join(changed)} stop", to_string=True)
+        execute(f"handle {' '.join(changed)} stop")
     try:
         yield
     finally:
         for printed, names in passing.items():
-            gdb.execute(f"handle {' '.join(names)} nostop {printed}", to_string=True)
+            execute(f"handle {' '.join(names)} nostop {printed}")
 
 
 class Signals:
@@ -110,7 +112,7 @@ class Signals:
     def discard(self, tid: int) -> None:
         """The selected thread, ``tid``, is not to get its signal."""
         self._at.pop(tid, None)
-        gdb.execute("queue-signal 0", to_string=True)
+        execute("queue-signal 0")
 
     def hold(self, tid: int, held: Held | None) -> Held | None:
         """Take the selected thread's signal into ``held``, which may have one already."""
@@ -138,10 +140,10 @@ class Signals:
             return
         with contextlib.suppress(gdb.error):
             # Refused where the program is not to get it: then there is nothing to keep.
-            gdb.execute(f"queue-signal {held.name}", to_string=True)
+            execute(f"queue-signal {held.name}")
             if held.siginfo is not None:
                 gdb.set_convenience_variable(SAVED, held.siginfo)
-                gdb.execute(f"set var $_siginfo = ${SAVED}", to_string=True)
+                assign("$_siginfo", f"${SAVED}")
         self._at[tid] = held.name
         for name in held.more:
             # A Ctrl-C for one, which gdb lets nobody have.
@@ -202,7 +204,7 @@ class StopCatch:
         if not resuming:
             # Over MI gdb 18 would print what it has made; amid a resume it would prompt.
             command = f'interpreter-exec console "{command}"'
-        gdb.execute(command, to_string=True)
+        execute(command)
         made = [each for each in gdb.breakpoints() if each.number not in before]
         self._breakpoint = made[0]
         self._breakpoint.commands = COMMANDS
@@ -230,7 +232,7 @@ class StopCatch:
         self._usual = handling(STOP_SIGNAL)
         if self._breakpoint.is_valid():
             self._breakpoint.enabled = False
-        gdb.execute(f"handle {STOP_SIGNAL} nostop noprint nopass", to_string=True)
+        execute(f"handle {STOP_SIGNAL} nostop noprint nopass")
 
     def swallow_no_more(self) -> None:
         """Undo ``swallow``."""
@@ -242,7 +244,7 @@ class StopCatch:
             "print" if usual.printed else "noprint",
             "pass" if usual.passed else "nopass",
         ]
-        gdb.execute(f"handle {STOP_SIGNAL} {' '.join(words)}", to_string=True)
+        execute(f"handle {STOP_SIGNAL} {' '.join(words)}")
         if self._breakpoint is not None and self._breakpoint.is_valid():
             self._breakpoint.enabled = True
 

@@ -26,6 +26,7 @@ from pagezap.debugger.backends.gdb_alone import (
     without_breakpoints,
 )
 from pagezap.debugger.backends.gdb_events import thread_of
+from pagezap.debugger.backends.gdb_execute import execute
 from pagezap.debugger.backends.gdb_goals import (
     Exit,
     Goal,
@@ -38,6 +39,7 @@ from pagezap.debugger.backends.gdb_goals import (
     until_goals,
 )
 from pagezap.debugger.backends.gdb_hooks import define_hook
+from pagezap.debugger.backends.gdb_language import hexadecimal
 from pagezap.debugger.backends.gdb_signals import STOP_SIGNAL
 from pagezap.debugger.backends.gdb_symbols import frame_text
 from pagezap.debugger.errors import InjectionError
@@ -166,7 +168,7 @@ class Stepping:
         if course is None or course.command not in PLACES or self._goals is not None:
             return
         with contextlib.suppress(gdb.error):
-            self._goals = until_goals(gdb.execute("maint info breakpoints", to_string=True))
+            self._goals = until_goals()
             if course.outer:
                 self._goals.pop(course.outer[0][1], None)
 
@@ -358,7 +360,7 @@ class Stepping:
         frame = gdb.newest_frame()
         if breakpoints_at(frame.pc()):
             goal = Goal(frame.pc(), None, course.thread)
-            with alone():
+            with alone(), hexadecimal():
                 stop = run_to([goal], lambda _: run(f"jump *{frame.pc():#x}"))
             if stop is not None:
                 return stop
@@ -378,9 +380,9 @@ def _setting(name: str, value: str, *, where: str) -> Iterator[None]:
     """Change a setting of gdb's for the body, where it is as ``where`` says."""
     changed = gdb.parameter(name) == where
     if changed:
-        gdb.execute(f"set {name} {value}")
+        execute(f"set {name} {value}")
     try:
         yield
     finally:
         if changed:
-            gdb.execute(f"set {name} {where}")
+            execute(f"set {name} {where}")

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import gdb
 
 from pagezap.debugger.api import Location
+from pagezap.debugger.backends.gdb_execute import execute
+from pagezap.debugger.backends.gdb_language import hexadecimal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+INFO_ADDRESS = re.compile(r" at (?:address )?(?P<address>0x[0-9a-f]+)")
 INFO_SYMBOL = re.compile(
     r"(?:~\")?(?P<name>.+?)(?: \+ (?P<offset>\d+))? in section (?P<section>\S+)"
 )
@@ -28,7 +31,8 @@ LAST_NAME = re.compile(r"[^\W\d]\w*$")
 def _info_symbol(address: int) -> tuple[str, int] | None:
     """Return the symbol that an address is in, and the offset from its start."""
     try:
-        text = gdb.execute(f"info symbol {address}", to_string=True)
+        with hexadecimal():
+            text = execute(f"info symbol {address:#x}")
     except gdb.error:
         return None
     found = INFO_SYMBOL.match(text)
@@ -61,6 +65,16 @@ def _function(pc: int) -> tuple[str | None, int]:
             name, start = block.function.print_name, block.start
         block = block.superblock
     return name, pc - start
+
+
+def symbol_address(name: str) -> int | None:
+    """Return where what has a name in the symbol table is, be it known to no language."""
+    try:
+        text = execute(f"info address {name}")
+    except gdb.error:
+        return None
+    found = INFO_ADDRESS.search(text)
+    return int(found["address"], 16) if found else None
 
 
 def name_address(address: int) -> str | None:
@@ -137,13 +151,13 @@ def _field_at(kind: Any, offset: int) -> Any | None:
 
 def frame_text() -> str:
     """Return what gdb prints of the selected frame at a stop, with its source line."""
-    return FRAME_HEAD.sub("", gdb.execute("frame", to_string=True), count=1)
+    return FRAME_HEAD.sub("", execute("frame"), count=1)
 
 
 def frame_line() -> str:
     """Return the innermost frame's function, arguments and place, in one line."""
     # Not `with`: over MI gdb 18 tells of the changed setting amid the text.
-    text = gdb.execute("backtrace -frame-info location -no-filters 1", to_string=True)
+    text = execute("backtrace -frame-info location -no-filters 1")
     return FRAME_ADDRESS.sub("", FRAME_HEAD.sub("", " ".join(text.split()), count=1), count=1)
 
 
@@ -152,7 +166,7 @@ def complete(word: str) -> list[str]:
 
     Where they are too many, those that are nearest to the program come first.
     """
-    text = gdb.execute(f"complete print {word}", to_string=True)
+    text = execute(f"complete print {word}")
     lines = (line.removeprefix("print ") for line in text.splitlines())
     stem = LAST_NAME.search(word)
     head = word[: stem.start()] if stem else word
@@ -189,8 +203,5 @@ def _distance(name: str) -> int:
     if not PLAIN_NAME.fullmatch(name):
         # As an expression it may be a call.
         return 3
-    try:
-        address = int(gdb.parse_and_eval(f"(long)&{name}"))
-    except (gdb.error, OverflowError):
-        return 3
-    return 2 if gdb.solib_name(address) is None else 3
+    address = symbol_address(name)
+    return 2 if address is not None and gdb.solib_name(address) is None else 3

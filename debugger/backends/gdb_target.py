@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-import gdb
-
 from pagezap.debugger import procfs
+from pagezap.debugger.backends.gdb_execute import execute
 from pagezap.debugger.errors import NoInferiorError
 
 LOCAL_HOSTS = frozenset({"", "localhost", "127.0.0.1", "[::1]", "::1"})
@@ -31,7 +30,7 @@ class Connection(NamedTuple):
 
 def connection(inferior: int) -> Connection:
     """Return the connection of the inferior with gdb's number ``inferior``."""
-    for line in gdb.execute(f"info inferiors {inferior}", to_string=True).splitlines()[1:]:
+    for line in execute(f"info inferiors {inferior}").splitlines()[1:]:
         found = CONNECTION.search(line + " ")
         if found:
             return Connection(found["kind"], found["details"] or "")

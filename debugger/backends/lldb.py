@@ -252,11 +252,23 @@ class LldbDebugger:
 
         return lldb_symbols.evaluate(self.native.GetSelectedTarget(), expression)
 
+    def is_true(self, expression: str) -> bool:
+        """See Debugger."""
+        from pagezap.debugger.backends import lldb_symbols
+
+        return lldb_symbols.is_true(self.native.GetSelectedTarget(), expression)
+
     def locate(self, pc: int) -> Location:
         """See Debugger."""
         from pagezap.debugger.backends import lldb_symbols
 
         return lldb_symbols.locate(self.native.GetSelectedTarget(), pc)
+
+    def symbol_address(self, name: str) -> int | None:
+        """See Debugger."""
+        from pagezap.debugger.backends import lldb_symbols
+
+        return lldb_symbols.symbol_address(self.native.GetSelectedTarget(), name)
 
     def name_address(self, address: int) -> str | None:
         """See Debugger."""
@@ -282,6 +294,11 @@ class LldbDebugger:
         else:
             self.native.GetOutputFile().Write(text.encode())
             self.native.GetOutputFile().Flush()
+
+    def warn(self, text: str) -> None:
+        """See Debugger."""
+        self.native.GetErrorFile().Write(text.encode())
+        self.native.GetErrorFile().Flush()
 
     def confirm(self, question: str) -> bool:
         """See Debugger."""

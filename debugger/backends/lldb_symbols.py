@@ -44,6 +44,14 @@ def evaluate(target: Any, text: str) -> Value:
     return _single(target, text)
 
 
+def is_true(target: Any, text: str) -> bool:
+    """See Debugger."""
+    native = _native(target, text)
+    if not native.GetType().GetCanonicalType().GetTypeClass() & INTEGERS:
+        raise UsageError(f"{text} is neither a number nor a pointer", kind="no-scalar")
+    return any(native.GetData().uint8s)
+
+
 def _single(target: Any, text: str) -> Value:
     native = _native(target, text.strip())
     kind = native.GetType()
@@ -126,6 +134,15 @@ def locate(target: Any, pc: int) -> Location:
         return Location(pc, name, offset)
     file = entry.GetFileSpec()
     return Location(pc, name, offset, file.fullpath or file.GetFilename(), entry.GetLine() or None)
+
+
+def symbol_address(target: Any, name: str) -> int | None:
+    """Return where what has a name in the symbol table is."""
+    for context in target.FindSymbols(name):
+        address = context.GetSymbol().GetStartAddress().GetLoadAddress(target)
+        if address != lldb.LLDB_INVALID_ADDRESS:
+            return int(address)
+    return None
 
 
 def name_address(target: Any, address: int) -> str | None:

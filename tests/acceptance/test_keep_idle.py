@@ -101,6 +101,21 @@ def test_what_stays_is_counted_and_no_failure(batch, inferiors):
     running.assert_clean()
 
 
+@pytest.mark.parametrize("variant", ["pie", "static"])
+def test_what_stays_is_the_same_in_each_language(batch, inferiors, variant):
+    running = inferiors.start("idle.c", "2", variant=variant)
+    languages = ["auto", "ada", "modula-2", "pascal", "rust"]
+    commands = [
+        line
+        for name in languages
+        for line in (f"set language {name}", "zap --keep --dry-run --json all")
+    ]
+    output = batch.run(commands, pid=running.pid)
+    usual, *others = (spared(output.json(2 * number + 1)) for number in range(len(languages)))
+    assert usual
+    assert others == [usual] * 4
+
+
 @pytest.mark.parametrize("how", ["--keep", "--keep --force", "--fill zero", "--fill zero --force"])
 def test_what_lies_wholly_in_it_is_refused(batch, inferiors, how):
     running = inferiors.start("idle.c", "1")

@@ -134,6 +134,13 @@ def test_the_same_as_without_a_watch(course, watch, gdb, programs, expected_of):
     assert transcript(gdb, program, COURSES[course], watch) == expected
 
 
+@pytest.mark.parametrize("course", ["until-place", "advance", "until-loop"])
+def test_the_same_without_addresses(course, gdb, programs):
+    commands = ["set print address off", *COURSES[course]]
+    expected = transcript(gdb, programs / "plain", commands)
+    assert transcript(gdb, programs / "plain", commands, NEIGHBOUR) == expected
+
+
 def test_a_reported_access_ends_the_command(gdb, programs):
     shown = transcript(
         gdb, programs / "plain", ["tbreak 27", "continue", "next", "next"], "uffd-watch page[1]"

@@ -25,7 +25,7 @@ class Listener:
     def calling(self): self.heard.append("calling")
     def called(self): self.heard.append("called")
     def exited(self, pid): self.heard.append("exited")
-    def releasing(self): self.heard.append("releasing")
+    def releasing(self, *, ending=False): self.heard.append("releasing")
 def take(debugger):
     global d
     d = debugger

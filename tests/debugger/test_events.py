@@ -109,7 +109,7 @@ def test_release_comes_before_the_end(end, program, start, run_gdb):
     process = start(program, "wait")
     show = """
 class Loud(Listener):
-    def releasing(self):
+    def releasing(self, *, ending=False):
         out(traced=procfs.tracer_pid(d.inferior().pid) != 0)
 d.set_listener(Loud())
 """

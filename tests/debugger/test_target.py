@@ -118,7 +118,7 @@ from pagezap.debugger.backends import gdb_target
 result = []
 for line in {list(lines)!r}:
     said = "  Num Description\\n" + line
-    gdb_target.gdb = type("gdb", (), {{"execute": staticmethod(lambda *a, **k: said)}})
+    gdb_target.execute = lambda command: said
     result.append(list(gdb_target.connection(1)))
 out(result=result)
 """
