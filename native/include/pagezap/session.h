@@ -237,7 +237,7 @@ struct pz_session {
 	bool hold; /* recovery: faults are put off until the ledger is exact */
 	bool shown;
 	bool unregistered; /* while it is shown; see step.c */
-	bool calling; /* the debugger has the inferior call a function */
+	bool calling;	   /* the debugger has the inferior call a function */
 	bool detaching;
 	bool releasing;
 	bool owned;
