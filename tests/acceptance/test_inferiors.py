@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from harness.programs import compile_c
 
 LOOK = ["x/2xb kept", "uffd-status"]
@@ -69,3 +71,46 @@ def test_another_than_the_selected_one_is_detached(batch, inferiors):
     assert not [line for line in output.complaints() if "pagezap" in line], output
     running.assert_clean()
     running.control.runs_on()
+
+
+WRITER = r"""
+#include <sys/mman.h>
+#include <unistd.h>
+volatile long *count;
+__attribute__((noinline)) void ready(void) { }
+int main(void)
+{
+    count = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ready();
+    for (int i = 0; i < 40; i++) {
+        *count = i;
+        usleep(1000);
+    }
+    return 0;
+}
+"""
+
+
+def test_a_watch_goes_on_where_another_inferior_has_ended(batch, tmp_path):
+    writer = compile_c(tmp_path, WRITER, name="writer")
+    other = compile_c(
+        tmp_path,
+        "#include <unistd.h>\nint main(void) { usleep(20000); return 0; }\n",
+        name="other",
+    )
+    script = tmp_path / "on.gdb"
+    script.write_text(
+        "python\nimport gdb\n"
+        "while gdb.selected_inferior().pid and any(each.pid for each in gdb.inferiors()):\n"
+        "    gdb.execute('continue')\n"
+        "    ended = [each for each in gdb.inferiors() if each.num == 2 and not each.pid]\n"
+        "    if ended and gdb.inferiors()[0].pid:\n"
+        "        gdb.execute('inferior 1')\n"
+        "end\n"
+    )
+    commands = ["break ready", "run", "uffd-watch *count", f"add-inferior -exec {other}",
+                "inferior 2", "start", "set schedule-multiple on", "inferior 1",
+                f"source {script}"]  # fmt: skip
+    output = batch.run(commands, program=[writer])
+    told = re.findall(r"^write at 0x\w+ by thread 1\.1$", output.stdout, re.MULTILINE)
+    assert len(told) == 40, output
