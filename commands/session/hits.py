@@ -235,9 +235,10 @@ class HitHandler:
         width = self._arch.store_width(code)
         window = width or GUESS_WINDOW
         lead = self._lead(raw.address, width)
-        before = self._read(raw.address, window)
+        before = self._before(raw.address, window)
         step = self._debugger.step_instruction()
         after = self._read(raw.address, window)
+        before = before[: len(after)]
         if step.reason != "step":
             self._interrupted = step
         now = self._debugger.read_registers([self._arch.pc])[self._arch.pc]
@@ -252,6 +253,15 @@ class HitHandler:
         extent = changed_extent(before, after)
         length = extent[0] + extent[1] if extent else min(len(after), width or 8)
         return Write(raw.address, before[:length], after[:length])
+
+    def _before(self, address: int, length: int) -> bytes:
+        """Read what an access may write to, where it runs into an empty page: that is zeros."""
+        found = self._read(address, length)
+        if len(found) < length:
+            page = address + len(found)
+            if not self._client.ledger(page, PAGE):
+                found += bytes(length - len(found))
+        return found
 
     def _lead(self, address: int, width: int | None) -> bytes:
         """Return the bytes before a page's first, where an access may have begun.

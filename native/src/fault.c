@@ -133,6 +133,44 @@ static struct pz_hit *begin_call(struct pz_session *s, const struct pz_fault *f,
 	return h;
 }
 
+/* Has the call of this line a hit of this watch already? */
+static bool has_hit(struct pz_session *s, pid_t tid, const char *line, uint32_t watch)
+{
+	for (int i = 0; i < PZ_MAX_HITS; i++) {
+		const struct pz_hit *h = &s->hit[i];
+
+		if (h->used && (h->head.flags & PZ_HIT_KERNEL) && h->head.tid == (uint32_t)tid &&
+		    h->head.watch == watch && !strcmp(h->line, line))
+			return true;
+	}
+	return false;
+}
+
+/* A call that was hit writes to another watch as well: told of after the first, at its end. */
+static void hit_another(struct pz_session *s, const struct pz_fault *f, const struct pz_watch *w,
+			const struct pz_hit *first)
+{
+	uint64_t page = pz_page_down(f->address);
+	struct pz_hit *h = pz_hit_new(s);
+
+	if (!h) {
+		record(s, f, w, first->line, PZ_BY_INFERIOR);
+		return;
+	}
+	h->exact = true;
+	h->ready = first->ready;
+	h->deferred = first->deferred;
+	s->n_deferred_hits += h->deferred;
+	s->count.hits += h->ready;
+	h->head = first->head;
+	h->head.watch = w->id;
+	h->head.address = f->address;
+	h->head.time_us = pz_now_us();
+	h->head.syscall_count = 1;
+	snprintf(h->line, sizeof(h->line), "%s", first->line);
+	keep_old(s, h, page, f->address, watched_end(w, page));
+}
+
 static void kernel_stop(struct pz_session *s, const struct pz_fault *f, const struct pz_watch *w,
 			bool exact, const char *line)
 {
@@ -146,6 +184,7 @@ static void kernel_stop(struct pz_session *s, const struct pz_fault *f, const st
 		h->head.syscall_count++;
 		if (exact && !h->exact) { /* the first fault of the call that is one */
 			h->exact = true;
+			h->head.watch = w->id;
 			h->head.address = f->address;
 			keep_old(s, h, page, from, watched_end(w, page));
 		}
@@ -170,8 +209,11 @@ static void kernel_stop(struct pz_session *s, const struct pz_fault *f, const st
 		s->deferred_us = PZ_AWAIT_US;
 		pz_kick(s);
 	}
-	if (again)
+	if (again) {
 		h->running = 0; /* still copying */
+		if (exact && !has_hit(s, f->tid, h->line, w->id))
+			hit_another(s, f, w, h);
+	}
 	if (exact)
 		pz_pages_add(&s->opened, page);
 	else

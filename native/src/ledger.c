@@ -73,8 +73,18 @@ int pz_content_read(struct pz_session *s, const struct pz_region *r, uint64_t ad
 {
 	uint64_t e = (r->modes & UFFDIO_REGISTER_MODE_MISSING) ? *pz_entry(s, r, address) : 0;
 
-	if (!pz_entry_kept(e))
-		return mem_read(s, address, ret);
+	if (!pz_entry_kept(e)) {
+		uint64_t state;
+		int error = mem_read(s, address, ret);
+
+		/* An empty page of a range that is registered for such: it reads zeros. */
+		if (error && pz_pagemap_read(s, address, 1, &state) == 0 &&
+		    !pz_pagemap_populated(state)) {
+			memset(ret, 0, PZ_PAGE);
+			return 0;
+		}
+		return error;
+	}
 	if (pz_entry_state(e) == PZ_STASH)
 		return stash_read(s, r->stash + (address - r->start), ret);
 	return pz_store_get(s, pz_entry_slot(e), ret);
