@@ -79,7 +79,6 @@ static void undo_stop(struct pz_session *s)
 {
 	if (!s->shared->stop_pending || s->was_stopped)
 		return;
-	pz_sleep_us(5000);
 	if (pz_proc_stopped(s->options.pid))
 		kill(s->options.pid, SIGCONT);
 }
@@ -94,13 +93,16 @@ static void wait_for_orphans(struct pz_session *s, const struct stopped_list *li
 
 	while (traced(s) && pz_now_us() < end)
 		pz_sleep_us(5000);
-	undo_stop(s);
 	end = pz_now_us() + HANDLER_WAIT_US;
 	for (unsigned int i = 0; i < list->count; i++) {
-		while (!has_run(s, &list->item[i]) && pz_now_us() < end)
+		while (!has_run(s, &list->item[i]) && pz_now_us() < end) {
+			undo_stop(s);
 			pz_sleep_us(5000);
+		}
 	}
-	pz_sleep_us(GRACE_US);
+	/* One that a thread has taken just now stops them all a little later. */
+	for (end = pz_now_us() + GRACE_US; pz_now_us() < end; pz_sleep_us(5000))
+		undo_stop(s);
 }
 
 static void open_all(struct pz_session *s)
@@ -195,8 +197,10 @@ int pz_release(struct pz_session *s, bool debugger_died, uint64_t *ret)
 	pz_free_garbage(s);
 	if (list && debugger_died)
 		wait_for_orphans(s, list);
-	else if (!traced(s))
+	else if (!traced(s)) {
+		pz_sleep_us(5000);
 		undo_stop(s);
+	}
 	pz_agent_guard_remove(s);
 	error = pz_agent_end(s);
 	s->shared->finished = 1;

@@ -120,5 +120,7 @@ def test_none_is_left_where_it_is_let_go(running, interactive, way):
     if way == "detach":
         assert "SIGSTOP" not in gdb.command("detach")
     gdb.quit()
+    if way == "quit":
+        observe.await_no_helpers(running)
     time.sleep(0.1)
     assert runs(running)
