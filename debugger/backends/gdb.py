@@ -11,7 +11,7 @@ import gdb
 
 from pagezap.debugger import procfs
 from pagezap.debugger.api import Inferior, Location, SavedRegisters, Stop, Thread, Value
-from pagezap.debugger.backends import gdb_alone, gdb_front_end, gdb_language
+from pagezap.debugger.backends import gdb_alone, gdb_front_end, gdb_language, gdb_values
 from pagezap.debugger.backends.gdb_events import Events, thread_of
 from pagezap.debugger.backends.gdb_execute import execute
 from pagezap.debugger.backends.gdb_signals import Signals, StopCatch, all_stopping, is_foreign
@@ -261,14 +261,10 @@ class GdbDebugger:
     # -- expressions, symbols ------------------------------------------------------
     def evaluate(self, expression: str) -> Value:
         """See Debugger."""
-        from pagezap.debugger.backends import gdb_values
-
         return gdb_values.evaluate(expression)
 
     def is_true(self, expression: str) -> bool:
         """See Debugger."""
-        from pagezap.debugger.backends import gdb_values
-
         return gdb_values.is_true(expression)
 
     def locate(self, pc: int) -> Location:

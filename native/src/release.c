@@ -195,9 +195,9 @@ int pz_release(struct pz_session *s, bool debugger_died, uint64_t *ret)
 	pz_fault_stop(s);
 	drain(s);
 	pz_free_garbage(s);
-	if (list && debugger_died)
+	if (list && debugger_died) {
 		wait_for_orphans(s, list);
-	else if (!traced(s)) {
+	} else if (!traced(s)) {
 		pz_sleep_us(5000);
 		undo_stop(s);
 	}

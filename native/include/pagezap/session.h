@@ -222,7 +222,7 @@ struct pz_session {
 	volatile struct pz_mailbox *mailbox;
 	struct pz_shared *shared;
 	uint64_t *ledger;
-	struct pz_region **order; /* the table's regions by address; see regions.c */
+	struct pz_region **order; /* the table's regions by address; see slots.c */
 	unsigned int n_regions;
 	uint32_t n_garbage;
 	struct pz_region *free_region;
